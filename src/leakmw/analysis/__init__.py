@@ -1,0 +1,1 @@
+"""What grew, for which endpoint, and what that growth is."""

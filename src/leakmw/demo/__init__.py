@@ -1,0 +1,1 @@
+"""The demonstration: a leaky shop under a real server."""

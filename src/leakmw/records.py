@@ -1,0 +1,411 @@
+"""The frozen records that flow from a visit to a report, and the protocols of those who make them.
+
+Sizes are bytes, times are seconds or aware UTC datetimes. A field that is not known is ``None``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+UNMATCHED = "(unmatched)"
+"""Visits that no route of the app claimed."""
+
+OTHER = "(other)"
+"""Visits of endpoints past the cap on names."""
+
+BACKGROUND = "(background)"
+"""Memory born outside any visit, or that follows no endpoint."""
+
+
+VISIT_KEY = "leakmw.visit"
+"""Where a face puts the visit in environ or scope, so that wrapping twice counts once."""
+
+
+class Frame(NamedTuple):
+    """One line of a traceback.
+
+    Attributes:
+        file: Path as the code object gives it.
+        line: Line number, from 1.
+        function: Name of the function around the line, where it is known.
+    """
+
+    file: str
+    line: int
+    function: str | None = None
+
+
+Traceback = tuple[Frame, ...]
+"""Frames, outermost first."""
+
+
+class Span(NamedTuple):
+    """The lines of one function or class body of the app: where a view's code stands.
+
+    Attributes:
+        file: Path as the code object gives it.
+        first: First line.
+        last: Last line, included.
+    """
+
+    file: str
+    first: int
+    last: int
+
+
+class Route(NamedTuple):
+    """What a face knows of the endpoint of one visit.
+
+    Attributes:
+        method: HTTP method, or ``WS`` for a websocket.
+        template: Route template such as ``/users/{id}``; ``None`` when nothing matched. A name in
+            parentheses, such as ``(other)``, stands for itself and takes no method.
+        view: The app's callable that served it, only looked at when the endpoint is new; never kept.
+    """
+
+    method: str
+    template: str | None
+    view: object = None
+
+
+class Visit:
+    """One request being served. Keeps nothing of the request.
+
+    Attributes:
+        endpoint: The endpoint's tally once the visit has a name; ``None`` before.
+        finished: Whether it was counted.
+    """
+
+    __slots__ = ("endpoint", "finished")
+
+    def __init__(self) -> None:
+        self.endpoint: Any = None
+        self.finished = False
+
+
+class Endpoint(NamedTuple):
+    """How often an endpoint was visited.
+
+    Attributes:
+        name: Method and route template, or one of the names in parentheses.
+        visits: Finished visits since the worker started.
+        views: Where the code of its view stands; empty when unknown.
+    """
+
+    name: str
+    visits: int
+    views: tuple[Span, ...] = ()
+
+
+class Row(NamedTuple):
+    """Live memory of one origin at one moment.
+
+    Attributes:
+        path: The app's own frames on the way to the allocation, outermost first; the innermost
+            library frame alone where there is none. Identifies the row across snapshots.
+        bytes: Live bytes.
+        blocks: Live blocks.
+        traceback: A whole traceback behind the path: the one that holds most bytes.
+        endpoint: Endpoint it was born under, where the tracer knows.
+        birth: Window it was born in, where the tracer knows.
+    """
+
+    path: Traceback
+    bytes: int
+    blocks: int
+    traceback: Traceback
+    endpoint: str | None = None
+    birth: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """The tracer as the report names it.
+
+    Attributes:
+        name: ``tracemalloc`` or ``sampling``.
+        frames: Deepest traceback kept.
+        sample_bytes: Mean bytes between two samples; ``None`` for an exact tracer.
+        live_samples: Samples alive; ``None`` for an exact tracer.
+        cost_ratio: Share of the process's CPU time spent in leakmw's own thread and children.
+        own_bytes: Memory that the tracer itself holds.
+    """
+
+    name: str
+    frames: int
+    sample_bytes: int | None = None
+    live_samples: int | None = None
+    cost_ratio: float | None = None
+    own_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """The meters of the whole process, in bytes."""
+
+    rss_bytes: int | None = None
+    python_bytes: int | None = None
+    native_bytes: int | None = None
+    free_bytes: int | None = None
+    limit_bytes: int | None = None
+    seconds_to_limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """One process.
+
+    Attributes:
+        host: Host name.
+        pid: Process id.
+        started_at: Start of the process, aware UTC.
+    """
+
+    host: str
+    pid: int
+    started_at: datetime
+
+
+class Trace(NamedTuple):
+    """What a tracer hands over for one snapshot.
+
+    Attributes:
+        rows: Live memory by origin, most bytes first.
+        complete: ``False`` when rows past the cap were left out.
+        grouping: Rows of two traces may be compared only when this is equal.
+        how: ``fork`` or ``in-process``.
+        seconds: How long it took, the app running on.
+        pause_seconds: How long the whole process stood still for it.
+    """
+
+    rows: tuple[Row, ...]
+    complete: bool
+    grouping: int
+    how: str
+    seconds: float
+    pause_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """What the tracer and the meters say at one moment.
+
+    Attributes:
+        id: Short unique name.
+        number: Counts from 1 in this worker.
+        taken_at: Aware UTC.
+        clock: Monotonic seconds.
+        trace: The tracer's rows.
+        endpoints: Every endpoint with its visits so far, by name.
+        in_flight: Visits that were being served.
+        memory: The meters.
+        engine: The tracer and its cost.
+    """
+
+    id: str
+    number: int
+    taken_at: datetime
+    clock: float
+    trace: Trace
+    endpoints: Mapping[str, Endpoint]
+    in_flight: int
+    memory: Memory
+    engine: Engine
+
+    @property
+    def visits(self) -> int:
+        """Finished visits of all endpoints since the worker started."""
+        return sum(endpoint.visits for endpoint in self.endpoints.values())
+
+
+class Estimate(NamedTuple):
+    """A figure with its 95 % interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+class Verdict(StrEnum):
+    """What a growth is, in the order in which a report lists it."""
+
+    LEAK = "leak"
+    SUSPECT = "suspect"
+    BOUNDED = "bounded"
+    SETTLED = "settled"
+    FRAGMENTATION = "fragmentation"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Growth:
+    """What one endpoint, or one site of one endpoint, grew by.
+
+    Attributes:
+        endpoint: Endpoint name or ``(background)``.
+        visits: Visits of that endpoint in the same time.
+        bytes: Growth in bytes; negative when it shrank.
+        blocks: Growth in blocks.
+        bytes_per_request: Growth per visit of the endpoint; ``None`` without visits.
+        site: The app's own innermost frame; ``None`` for an endpoint's total.
+        traceback: A whole traceback behind the site.
+    """
+
+    endpoint: str
+    visits: int
+    bytes: int
+    blocks: int
+    bytes_per_request: Estimate | None = None
+    site: Frame | None = None
+    traceback: Traceback = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """The path by which something that lives on keeps a growth alive."""
+
+    path: str
+    kind: str
+    length: int | None = None
+    grows_per_request: float | None = None
+    cap: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One (endpoint, site) with its verdict and evidence.
+
+    Attributes:
+        fingerprint: Twelve hexadecimal digits, stable across snapshots, workers and restarts.
+        verdict: What it is.
+        growth: Endpoint, site, bytes and blocks, per request.
+        bytes_per_second: What ranks it.
+        confidence: Share of findings with this figure that are right; ``None`` until calibrated.
+        evidence: Plain sentences saying what was seen.
+        cause: The kind of mistake; ``None`` when not looked for.
+        holder: Who keeps it; ``None`` when not looked for.
+        types: Share of the growth by type; ``None`` when not looked for.
+        advice: What to do; ``None`` when there is none.
+    """
+
+    fingerprint: str
+    verdict: Verdict
+    growth: Growth
+    bytes_per_second: float
+    confidence: float | None = None
+    evidence: tuple[str, ...] = ()
+    cause: str | None = None
+    holder: Holder | None = None
+    types: Mapping[str, float] | None = None
+    advice: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The visits between two snapshots."""
+
+    start: datetime
+    end: datetime
+    visits: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """Everything said about one worker at one moment.
+
+    Attributes:
+        id: Short unique name.
+        taken_at: Aware UTC.
+        service: Name of the app, where it was given.
+        version: Its version, where it was given.
+        worker: The process.
+        engine: The tracer.
+        window: From the first comparable snapshot to the last.
+        memory: The meters.
+        endpoints: Growth by endpoint, most growth first.
+        findings: Worst first.
+        notes: What the reader must know to read the rest, in plain sentences.
+    """
+
+    id: str
+    taken_at: datetime
+    service: str | None
+    version: str | None
+    worker: Worker
+    engine: Engine
+    window: Window
+    memory: Memory
+    endpoints: tuple[Growth, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diff:
+    """Growth between two snapshots, by endpoint and by site, most growth first."""
+
+    older: Snapshot
+    newer: Snapshot
+    endpoints: tuple[Growth, ...]
+    sites: tuple[Growth, ...]
+
+
+class SnapshotError(Exception):
+    """A snapshot could not be taken; the message says why and what to do."""
+
+
+class Tracer(Protocol):
+    """What knows which blocks are alive and where they were born."""
+
+    def start(self) -> None:
+        """Begin tracing; safe to call again, also after a fork."""
+
+    def stop(self) -> None:
+        """Stop what this tracer itself started, nothing else."""
+
+    def trace(self, views: frozenset[str]) -> Trace:
+        """Return live memory by origin.
+
+        Args:
+            views: Files in which the app's views stand: they are the app's own wherever they lie.
+
+        Raises:
+            SnapshotError: If memory, time or the platform do not allow it now.
+        """
+
+    def engine(self) -> Engine:
+        """Describe the tracer and what it costs."""
+
+
+class Monitored(Protocol):
+    """What the admin service may ask of the monitor of this worker."""
+
+    def report(self) -> Report | None:
+        """Return the latest report."""
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return the snapshots kept, oldest first."""
+
+    def take_snapshot(self, timeout: float) -> Snapshot:
+        """Take one now; callers that come while one is under way get the same.
+
+        Raises:
+            SnapshotError: If it cannot be taken, or not within *timeout* seconds.
+        """
+
+    def diff(self, older: str, newer: str) -> Diff:
+        """Compare two kept snapshots by their ids.
+
+        Raises:
+            KeyError: If one of them is not kept.
+        """
+
+
+EndpointNamer = Callable[[Mapping[str, Any]], str | None]
+"""The user's own naming of a visit, from its environ or scope."""

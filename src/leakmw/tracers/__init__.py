@@ -1,0 +1,1 @@
+"""What is alive and where it was born."""

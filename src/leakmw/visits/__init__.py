@@ -1,0 +1,1 @@
+"""Who is being served: the visits in flight and the names they are counted under."""
