@@ -3,74 +3,121 @@
 from __future__ import annotations
 
 import os
-import types
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from leakmw.records import EndpointNamer
+if TYPE_CHECKING:
+    from leakmw.records import EndpointNamer
 
 PREFIX = "LEAKMW_"
+"""Before the upper-case name of a setting in the environment and in ``app.config``."""
 
 
 class SettingsError(ValueError):
-    """A setting is unknown or has a wrong value; the message names it, the value and the remedy."""
+    """A setting is unknown or wrong; the message names it, its value and the remedy."""
 
 
-def _wrong(name: str, value: object, remedy: str) -> SettingsError:
-    return SettingsError(f"leakmw: setting {name!r} has the value {value!r}: {remedy}")
+Check = Callable[[Any], str | None]
+"""Returns the remedy for a value of the right kind that is wrong, ``None`` for a right one."""
 
 
-def _at_least(low: float) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
-        if value is not None and value < low:
-            raise _wrong(name, value, f"use {low} or more")
-
-    return check
+def _anything(_value: object) -> None:
+    return None
 
 
-def _overhead(name: str, value: float) -> None:
-    if not 0 < value <= 1:
-        raise _wrong(name, value, "use a share of CPU time above 0 and at most 1, such as 0.01")
+def _at_least(low: int) -> Check:
+    return lambda value: None if value >= low else f"use {low} or more"
 
 
-def _engine(name: str, value: str) -> None:
+def _share(value: float) -> str | None:
+    right = 0 < value <= 1
+    return None if right else "use a share of CPU time above 0 and at most 1, such as 0.01"
+
+
+def _engine(value: str) -> str | None:
     if value == "sampling":
-        raise _wrong(name, value, "this version has no sampling engine; use 'auto' or 'tracemalloc'")
-    if value not in {"auto", "tracemalloc"}:
-        raise _wrong(name, value, "use 'auto' or 'tracemalloc'")
+        return "this version has no sampling engine; use 'auto' or 'tracemalloc'"
+    return None if value in {"auto", "tracemalloc"} else "use 'auto' or 'tracemalloc'"
 
 
-def _frames(name: str, value: int) -> None:
-    if not 1 <= value <= 128:  # noqa: PLR2004  # deeper tracebacks only cost
-        raise _wrong(name, value, "use 1 to 128 frames")
+def _frames(value: int) -> str | None:
+    deepest = 128  # deeper tracebacks cost memory and say no more
+    return None if 1 <= value <= deepest else f"use 1 to {deepest} frames"
 
 
-def _path(name: str, value: str) -> None:
-    parts = value.split("/")
-    if parts[0] or len(parts) < 2 or any(not part or part in {".", ".."} for part in parts[1:]):  # noqa: PLR2004
-        raise _wrong(name, value, "use an absolute path without a slash at its end, such as '/__leaks__'")
-    if not value.isascii() or any(sign in value for sign in "?#% ;\\\"'<>"):
-        raise _wrong(name, value, "use only letters, digits, '/', '_', '-', '.' and '~'")
+def _path(value: str) -> str | None:
+    if not re.fullmatch(r"(/[\w.~-]+)+", value, re.ASCII) or {".", ".."} & set(value.split("/")):
+        return (
+            "use an absolute path of letters, digits, '_', '-', '.' and '~', "
+            "without a slash at its end, such as '/__leaks__'"
+        )
+    return None
 
 
-def _token(name: str, value: str | None) -> None:
-    if value is None:
-        return
-    shown = "…"  # the value is a secret: an error message is read by others
-    if len(value) < 16:  # noqa: PLR2004
-        raise _wrong(name, shown, "use at least 16 characters, such as `openssl rand -hex 24` prints")
-    if not value.isascii() or not value.isprintable() or any(sign in value for sign in " ;,\"\\"):
-        raise _wrong(name, shown, "use printable ASCII without spaces, quotes, commas and semicolons")
+def _token(value: str) -> str | None:
+    if not re.fullmatch(r"[!-~]*", value) or set(value) & set(',;"\\'):
+        return "use printable ASCII without spaces, quotes, commas, semicolons and backslashes"
+    shortest = 16
+    if len(value) < shortest:
+        return f"use at least {shortest} characters, such as `openssl rand -hex 24` prints"
+    return None
 
 
-def _store(name: str, value: str | None) -> None:
-    if value not in {None, "memory"}:
-        raise _wrong(name, value, "this version keeps history in memory only; use None or 'memory'")
+def _store(value: str) -> str | None:
+    right = value == "memory"
+    return None if right else "this version keeps history in memory only; use None or 'memory'"
 
 
-def _setting(default: Any, check: Callable[[str, Any], None] | None = None) -> Any:
-    return field(default=default, metadata={"check": check})
+class _Kind(NamedTuple):
+    """How the values of one annotation are told apart, read from text and asked for."""
+
+    accepts: Callable[[Any], bool]
+    parse: Callable[[str], Any]
+    wanted: str
+
+
+_FLAGS = dict.fromkeys(("1", "true", "yes", "on"), True)
+_FLAGS |= dict.fromkeys(("0", "false", "no", "off"), False)
+
+
+def _parse_flag(text: str) -> bool:
+    try:
+        return _FLAGS[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _parse_globs(text: str) -> tuple[str, ...]:
+    return tuple(glob.strip() for glob in text.split(",") if glob.strip())
+
+
+def _parse_callable(text: str) -> Any:
+    raise ValueError(text)
+
+
+_KINDS = {
+    "bool": _Kind(
+        lambda value: isinstance(value, bool),
+        _parse_flag,
+        f"use True or False (in the environment one of {', '.join(_FLAGS)})",
+    ),
+    # type() and not isinstance() below: True and False are no numbers here.
+    "int": _Kind(lambda value: type(value) is int, int, "use a whole number"),
+    "float": _Kind(lambda value: type(value) in {int, float}, float, "use a number"),
+    "str": _Kind(lambda value: isinstance(value, str), str, "use a string"),
+    "tuple[str, ...]": _Kind(
+        lambda value: isinstance(value, tuple) and all(isinstance(glob, str) for glob in value),
+        _parse_globs,
+        "use a tuple of strings (in the environment with commas between them)",
+    ),
+    "EndpointNamer": _Kind(callable, _parse_callable, "use a callable, which only code can give"),
+}
+
+
+def _setting(default: Any, check: Check = _anything, *, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"check": check})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,18 +141,21 @@ class Settings:
         service: The name that logs, metrics and store carry.
         version: The version that they carry.
         store: Where history lives: ``None`` and ``memory`` keep it in the process.
+
+    Raises:
+        SettingsError: If a value is wrong.
     """
 
     enabled: bool = _setting(True)
     every: int = _setting(1000, _at_least(1))
     engine: str = _setting("auto", _engine)
-    overhead: float = _setting(0.01, _overhead)
+    overhead: float = _setting(0.01, _share)
     sample_bytes: int | None = _setting(None, _at_least(1))
     frames: int = _setting(32, _frames)
     path: str = _setting("/__leaks__", _path)
-    token: str | None = field(default=None, repr=False, metadata={"check": _token})
+    token: str | None = _setting(None, _token, secret=True)
     inspect: bool = _setting(False)
-    endpoint: EndpointNamer | None = _setting(None)
+    endpoint: EndpointNamer | None = _setting(None)  # noqa: RUF009  # the call makes a field
     max_endpoints: int = _setting(500, _at_least(1))
     top: int = _setting(10, _at_least(1))
     ignore: tuple[str, ...] = _setting(())
@@ -114,107 +164,94 @@ class Settings:
     store: str | None = _setting(None, _store)
 
     def __post_init__(self) -> None:
-        for name, (kinds, check) in _RULES.items():
+        for name, rule in _RULES.items():
             value = getattr(self, name)
-            if name == "ignore" and isinstance(value, list):
-                value = tuple(value)
-                object.__setattr__(self, name, value)
-            _check_type(name, value, kinds)
-            if check is not None:
-                check(name, value)
+            if remedy := rule.remedy(value):
+                raise rule.error(value, remedy)
 
     @classmethod
-    def load(cls, given: Mapping[str, Any] | None = None, **overrides: Any) -> Self:
+    def load(cls, given: Settings | Mapping[str, Any] | None = None, **overrides: Any) -> Self:
         """Merge the environment, *given* and *overrides*, the later ones winning.
 
         Args:
-            given: Settings by lower-case name, from code or a framework's configuration.
+            given: Settings by lower-case name, from code or a framework's configuration, or a
+                whole ``Settings``, which wins over the environment in everything.
 
-            overrides: The same, winning over *given*.
+            overrides: Settings by lower-case name.
 
         Raises:
             SettingsError: If a name is unknown or a value is wrong.
         """
+        if isinstance(given, Settings):
+            given = {name: getattr(given, name) for name in _RULES}
         merged = _from_environment(os.environ) | dict(given or {}) | overrides
-        unknown = sorted(set(merged) - set(_RULES))
-        if unknown:
-            name = unknown[0]
-            raise SettingsError(
-                f"leakmw: unknown setting {name!r} (value {merged[name]!r}); known are: {', '.join(_RULES)}"
-            )
+        for name, value in merged.items():
+            if name not in _RULES:
+                raise SettingsError(
+                    f"leakmw: unknown setting {name!r} with the value {value!r}: "
+                    f"use one of {', '.join(_RULES)}"
+                )
+        if isinstance(merged.get("ignore"), list):
+            merged["ignore"] = tuple(merged["ignore"])
         return cls(**merged)
 
 
-def _kinds(annotation: Any) -> tuple[Any, ...]:
-    """Return the plain classes that a value of *annotation* may have."""
-    if isinstance(annotation, types.UnionType) or get_origin(annotation) is not None and annotation != tuple[str, ...]:
-        if get_origin(annotation) is Callable:
-            return (Callable,)
-        return tuple(kind for member in get_args(annotation) for kind in _kinds(member))
-    return (get_origin(annotation) or annotation,)
+class _Rule(NamedTuple):
+    """What one setting may be."""
+
+    name: str
+    kind: _Kind
+    optional: bool
+    secret: bool
+    check: Check
+
+    def remedy(self, value: object) -> str | None:
+        """Return what to do about *value*, ``None`` if it is right."""
+        if self.optional and value is None:
+            return None
+        if not self.kind.accepts(value):
+            return self.kind.wanted + (" or None" if self.optional else "")
+        return self.check(value)
+
+    def parse(self, text: str) -> Any:
+        """Read the value from the environment."""
+        if self.optional and text.lower() in {"", "none"}:
+            return None
+        try:
+            return self.kind.parse(text)
+        except ValueError:
+            raise self.error(text, self.kind.wanted) from None
+
+    def error(self, value: object, remedy: str) -> SettingsError:
+        """Say what is wrong, without the value of a secret: an error message is read by others."""
+        shown = "…" if self.secret else repr(value)
+        return SettingsError(f"leakmw: setting {self.name!r} has the value {shown}: {remedy}")
 
 
-def _check_type(name: str, value: object, kinds: tuple[Any, ...]) -> None:
-    if float in kinds and type(value) is int:
-        return
-    if type(value) is bool and bool not in kinds:
-        raise _wrong(name, value, _wanted(kinds))
-    if any(callable(value) if kind is Callable else isinstance(value, kind) for kind in kinds):
-        if name == "ignore" and not all(isinstance(glob, str) for glob in value):  # type: ignore[attr-defined]
-            raise _wrong(name, value, "use a tuple of strings")
-        return
-    shown = "…" if name == "token" else value
-    raise _wrong(name, shown, _wanted(kinds))
+def _rules() -> dict[str, _Rule]:
+    """Derive the rules from the fields, so that each setting stands in one place."""
+    rules = {}
+    for setting in fields(Settings):
+        annotation = str(setting.type)
+        kind = annotation.removesuffix(" | None")
+        rules[setting.name] = _Rule(
+            setting.name,
+            _KINDS[kind],
+            optional=kind != annotation,
+            secret=not setting.repr,
+            check=setting.metadata["check"],
+        )
+    return rules
 
 
-_SPOKEN = {
-    bool: "True or False",
-    int: "a whole number",
-    float: "a number",
-    str: "a string",
-    tuple: "a tuple of strings",
-    type(None): "None",
-    Callable: "a callable",
-}
-
-
-def _wanted(kinds: tuple[Any, ...]) -> str:
-    return "use " + " or ".join(_SPOKEN[kind] for kind in kinds)
-
-
-_RULES: dict[str, tuple[tuple[Any, ...], Callable[[str, Any], None] | None]] = {
-    setting.name: (_kinds(get_type_hints(Settings)[setting.name]), setting.metadata["check"] if setting.metadata else None)
-    for setting in fields(Settings)
-}
-
-_WORDS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+_RULES = _rules()
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Read ``LEAKMW_<NAME>``; names that are no setting are an error like any other."""
-    return {
-        name: _parse(name, text)
-        for key, text in environ.items()
-        if key.startswith(PREFIX) and (name := key.removeprefix(PREFIX).lower())
-    }
-
-
-def _parse(name: str, text: str) -> Any:
-    kinds, _ = _RULES.get(name, ((str,), None))
-    if Callable in kinds:
-        raise _wrong(name, text, "a callable can only be given in code")
-    if type(None) in kinds and text.lower() in {"", "none"}:
-        return None
-    if bool in kinds:
-        if text.lower() not in _WORDS:
-            raise _wrong(name, text, "use one of " + ", ".join(_WORDS))
-        return _WORDS[text.lower()]
-    if tuple in kinds:
-        return tuple(glob.strip() for glob in text.split(",") if glob.strip())
-    for number in (int, float):
-        if number in kinds:
-            try:
-                return number(text)
-            except ValueError:
-                raise _wrong(name, text, _wanted(kinds)) from None
-    return text
+    """Read ``LEAKMW_<NAME>``; a name that is no setting is left for the caller to refuse."""
+    found = {}
+    for key, text in environ.items():
+        if key.startswith(PREFIX):
+            name = key.removeprefix(PREFIX).lower()
+            found[name] = _RULES[name].parse(text) if name in _RULES else text
+    return found
