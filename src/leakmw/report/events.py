@@ -1,0 +1,168 @@
+"""The log events: one for each report, one for each change of a finding's state."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from leakmw.records import Failure, Verdict
+from leakmw.report import humane
+from leakmw.report.log import Log
+from leakmw.report.wording import own_frames, rate
+
+if TYPE_CHECKING:
+    from leakmw.records import Finding, Frame, Report, Worker
+    from leakmw.report.log import Failed, Level
+
+SCHEMA_VERSION = 1
+REMEMBERED = 1000
+"""Findings whose state is remembered; the one longest unseen goes first, and is said anew."""
+
+SITES = 10
+"""Findings named in one ``leakmw.report``."""
+
+STATES = {Verdict.SUSPECT: "suspected", Verdict.LEAK: "confirmed", Verdict.SETTLED: "resolved"}
+_LEVELS: dict[str, Level] = {"suspected": "warning", "confirmed": "error", "resolved": "info"}
+
+
+class Events:
+    """Says reports, findings and our own errors in the log of the app.
+
+    Nothing raises here. Not safe to be called by two threads at once, but for ``self_error``.
+
+    Args:
+        settings: What names the app, and where its reports can be read.
+
+        worker: The process.
+
+        failed: Told once for each of ``structlog`` and ``logging`` that raises; it may come back
+            with ``self_error``. Without it ``self_error`` is said right here.
+    """
+
+    def __init__(self, settings: Settings, worker: Worker, failed: Failed | None = None) -> None:
+        self._failed = failed or (
+            lambda where, error: self.self_error(Failure.of(where, error), 1)
+        )
+        self._log = Log(self._failed)
+        self._states: dict[str, str] = {}
+        self._path = f"{settings.path}/api/report" if settings.token else None
+        self._origin = {
+            "service": settings.service,
+            "version": settings.version,
+            "worker_host": worker.host,
+            "worker_pid": worker.pid,
+            "schema_version": SCHEMA_VERSION,
+        }
+
+    def report(self, report: Report) -> None:
+        """Say *report*, and which of its findings are in another state than before."""
+        try:
+            about = {"report_id": report.id, "report_path": self._path, **self._origin}
+            self._log.say("info", "leakmw.report", {**_report(report), **about})
+            for finding in report.findings:
+                state = self._changed(finding)
+                if state is not None:
+                    fields = {**_finding(finding), **about}
+                    self._log.say(_LEVELS[state], f"leakmw.leak_{state}", fields)
+        except Exception as error:  # noqa: BLE001  # the monitor goes on whatever a report holds
+            self._failed("events.report", error)
+
+    def self_error(self, failure: Failure, count: int) -> None:
+        """Say that a step of leakmw itself has failed, for the *count*-th time."""
+        fields = {
+            "where": failure.where,
+            "error_type": failure.kind,
+            "error_message": failure.message,
+            "error_at": failure.place,
+            "count": count,
+        }
+        with contextlib.suppress(Exception):  # there is nowhere left to say it
+            self._log.say("error", "leakmw.self_error", {**fields, **self._origin})
+
+    def _changed(self, finding: Finding) -> str | None:
+        """Return the state that *finding* has newly come to.
+
+        A confirmed leak stays one until it has settled, and only what was said can be resolved.
+        """
+        new = STATES.get(finding.verdict)
+        old = self._states.pop(finding.fingerprint, None)
+        if new == "resolved":
+            return new if old is not None else None
+        state = old if new is None or old == "confirmed" else new
+        if state is not None:
+            self._states[finding.fingerprint] = state
+        if len(self._states) > REMEMBERED:
+            del self._states[next(iter(self._states))]
+        return state if state != old else None
+
+
+def _report(report: Report) -> dict[str, object]:
+    found = [finding.verdict for finding in report.findings]
+    worst = _finding(report.findings[0]) if report.findings else {}
+    return {
+        "visits": report.window.visits,
+        "window_seconds": round(report.window.seconds, 3),
+        "endpoints": len(report.endpoints),
+        "findings": len(found),
+        "leaks": found.count(Verdict.LEAK),
+        "suspects": found.count(Verdict.SUSPECT),
+        **{key: worst.get(key) for key in _WORST},
+        "sites": "; ".join(map(_site, report.findings[:SITES])) or None,
+        "rss_bytes": report.memory.rss_bytes,
+        "limit_bytes": report.memory.limit_bytes,
+        "seconds_to_limit": report.memory.seconds_to_limit,
+        "engine": report.engine.name,
+        "cost_ratio": report.engine.cost_ratio,
+        "own_bytes": report.engine.own_bytes,
+    }
+
+
+_WORST = (
+    "fingerprint",
+    "verdict",
+    "endpoint",
+    "site_file",
+    "site_line",
+    "site_function",
+    "growth_bytes",
+    "bytes_per_request",
+)
+"""What ``leakmw.report`` says of its first finding."""
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    growth = finding.growth
+    estimate = growth.bytes_per_request
+    return {
+        "fingerprint": finding.fingerprint,
+        "verdict": finding.verdict.value,
+        "confidence": finding.confidence,
+        "endpoint": growth.endpoint,
+        "site_file": growth.site and growth.site.file,
+        "site_line": growth.site and growth.site.line,
+        "site_function": growth.site and growth.site.function,
+        "growth_bytes": growth.bytes,
+        "growth_blocks": growth.blocks,
+        "growth_visits": growth.visits,
+        "bytes_per_request": estimate and estimate.estimate,
+        "bytes_per_request_low": estimate and estimate.low,
+        "bytes_per_request_high": estimate and estimate.high,
+        "bytes_per_second": finding.bytes_per_second,
+        "cause": finding.cause,
+        "holder_path": finding.holder and finding.holder.path,
+        "holder_kind": finding.holder and finding.holder.kind,
+        "advice": finding.advice,
+        "evidence": " ".join(finding.evidence) or None,
+        "stack": " > ".join(map(_place, own_frames(growth))) or None,
+    }
+
+
+def _site(finding: Finding) -> str:
+    """Return one finding in a few words: verdict, endpoint, place, bytes per request."""
+    growth = finding.growth
+    place = _place(growth.site) if growth.site else humane.UNKNOWN
+    return f"{finding.verdict} {growth.endpoint} {place} {rate(growth)}"
+
+
+def _place(frame: Frame) -> str:
+    return f"{frame.file}:{frame.line}"

@@ -1,0 +1,126 @@
+"""The report for people at a terminal: at most 100 columns, worst first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leakmw.report import humane, wording
+from leakmw.report.terminal import pad, shorten, width, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from leakmw.records import Finding, Frame, Growth, Report
+
+COLUMNS = 100
+LISTED = 20
+"""Endpoints in the table; the JSON report has all."""
+
+_LABEL = 10
+
+
+def text(report: Report) -> str:
+    """Return *report* as lines of at most 100 columns, without any control character but newlines.
+
+    What is shown of names that strangers can choose is escaped.
+    """
+    sections = [
+        _head(report),
+        *map(_finding, report.findings),
+        wording.meanings(report),
+        endpoints(report),
+        [line for note in report.notes for line in _row("note", note)],
+    ]
+    return (
+        "\n\n".join(
+            "\n".join(shorten(line, COLUMNS).rstrip() for line in lines)
+            for section in sections
+            if (lines := list(section))
+        )
+        + "\n"
+    )
+
+
+def place(frame: Frame, columns: int) -> str:
+    """Return ``shop/views.py:42 in login`` in *columns*: the path gives way first."""
+    function = f" in {shorten(frame.function, columns // 3)}" if frame.function else ""
+    end = f":{frame.line}{function}"
+    return shorten(frame.file, columns - width(end)) + end
+
+
+def endpoints(report: Report) -> list[str]:
+    """Return the table of the endpoints that grew most, as aligned lines."""
+    if not report.endpoints:
+        return []
+    rows = [("requests", "growth", "per request", "95 % interval")]
+    rows += [
+        (
+            f"{growth.visits:,}",
+            humane.size(growth.bytes),
+            wording.rate(growth).removesuffix("/request"),
+            wording.interval(growth),
+        )
+        for growth in report.endpoints[:LISTED]
+    ]
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    figures = [
+        "".join(f"  {cell:>{columns}}" for cell, columns in zip(row, widths, strict=True))
+        for row in rows
+    ]
+    names = ["endpoint", *(growth.endpoint for growth in report.endpoints[:LISTED])]
+    room = min(COLUMNS - width(figures[0]), max(width(shorten(name, COLUMNS)) for name in names))
+    table = [pad(name, room) + cells for name, cells in zip(names, figures, strict=True)]
+    return table + _rest(report.endpoints[LISTED:])
+
+
+def _rest(left_out: tuple[Growth, ...]) -> list[str]:
+    if not left_out:
+        return []
+    total = humane.size(sum(growth.bytes for growth in left_out))
+    return [f"and {humane.count(len(left_out), 'endpoint')} more, {total} together"]
+
+
+def _head(report: Report) -> Iterator[str]:
+    yield f"leakmw report on {wording.title(report)}, {humane.moment(report.taken_at)}"
+    yield from _labelled(wording.facts(report))
+    yield ""
+    yield from wrap(wording.summary(report), COLUMNS)
+
+
+def _finding(finding: Finding) -> Iterator[str]:
+    growth = finding.growth
+    verdict = f"{finding.verdict.upper()}  "
+    pace = wording.pace(finding)
+    room = COLUMNS - width(verdict) - width(pace) - 2
+    yield f"{verdict}{pad(growth.endpoint, room)}  {pace}"
+    at = "no line of the app is known" if growth.site is None else place(growth.site, _room())
+    yield from _row("at", at)
+    yield from _row("grew", wording.grown(growth))
+    yield from _rows("why", finding.evidence)
+    yield from _labelled(wording.details(finding))
+    frames = wording.own_frames(growth)
+    if frames != (growth.site,):
+        yield from _rows("through", [place(frame, _room()) for frame in frames])
+    yield from _row("id", finding.fingerprint)
+
+
+def _room() -> int:
+    return COLUMNS - _LABEL
+
+
+def _labelled(sentences: wording.Labelled) -> Iterator[str]:
+    for label, sentence in sentences:
+        yield from _row(label, sentence)
+
+
+def _rows(label: str, sentences: Iterable[str]) -> Iterator[str]:
+    """Give each sentence its own line, the label before the first."""
+    for sentence in sentences:
+        yield from _row(label, sentence)
+        label = ""
+
+
+def _row(label: str, sentence: str) -> Iterator[str]:
+    for line in wrap(sentence, _room()):
+        yield pad(f"  {label}", _LABEL) + line
+        label = ""
