@@ -1,0 +1,88 @@
+"""What a change must pass: ``scripts/test`` runs it all, ``nox --list`` names the parts."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+import tempfile
+from pathlib import Path
+
+import nox
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PYPROJECT)
+DIST = Path(__file__).parent / "dist"
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["lint", "imports", "typing", "build", "wheel", "examples", "tests"]
+
+
+def install(session: nox.Session, group: str, *others: str) -> None:
+    """Install a dependency group of ``pyproject.toml``, and *others*."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, group), *others)
+
+
+def built_wheel() -> str:
+    """Return the path of the wheel that the session ``build`` left."""
+    (wheel,) = DIST.glob("*.whl")
+    return str(wheel)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting."""
+    install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Check who imports whom."""
+    install(session, "lint")
+    session.run("lint-imports", env={"PYTHONPATH": "src"})
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check all types, those of tests and examples too."""
+    install(session, "typing", "-e.[demo]", "nox")
+    session.run("mypy")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist, and the wheel from the sdist."""
+    shutil.rmtree(DIST, ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", "--outdir", str(DIST))
+    (sdist,) = DIST.glob("*.tar.gz")
+    with tarfile.open(sdist) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = session.run("git", "ls-files", external=True, silent=True)
+    if left_out := set(str(tracked).splitlines()) - packed:
+        session.error(f"MANIFEST.in leaves out {', '.join(sorted(left_out))}")
+
+
+@nox.session(requires=["build"])
+def wheel(session: nox.Session) -> None:
+    """Use the wheel as a user would: away from the source, with its own dependencies only."""
+    session.install(f"{built_wheel()}[demo]")
+    with tempfile.TemporaryDirectory() as elsewhere, session.chdir(elsewhere):
+        session.run("python", "-c", "import leakmw, leakmw.wsgi, leakmw.asgi")
+        session.run("leakmw", "demo", "--json")
+
+
+@nox.session(requires=["build"])
+def examples(session: nox.Session) -> None:
+    """Check that the example apps find the leaks that their READMEs promise."""
+    install(session, "tests", built_wheel())
+    session.run("pytest", "examples", *session.posargs)
+
+
+@nox.session(python=PYTHONS, requires=["build"])
+def tests(session: nox.Session) -> None:
+    """Test the wheel, not the source tree; arguments after ``--`` go to pytest."""
+    install(session, "tests", built_wheel())
+    session.run("pytest", *session.posargs)
