@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from leakmw.records import Failure, Verdict
 from leakmw.report import humane
 from leakmw.report.log import Log
-from leakmw.report.wording import own_frames, rate
+from leakmw.report.wording import nearest, rate
 
 if TYPE_CHECKING:
     from leakmw.records import Finding, Frame, Report, Worker
     from leakmw.report.log import Failed, Level
+    from leakmw.settings import Settings
 
 SCHEMA_VERSION = 1
 REMEMBERED = 1000
@@ -152,8 +153,8 @@ def _finding(finding: Finding) -> dict[str, object]:
         "holder_path": finding.holder and finding.holder.path,
         "holder_kind": finding.holder and finding.holder.kind,
         "advice": finding.advice,
-        "evidence": " ".join(finding.evidence) or None,
-        "stack": " > ".join(map(_place, own_frames(growth))) or None,
+        "evidence": "; ".join(finding.evidence) or None,
+        "stack": " > ".join(map(_place, nearest(growth))) or None,
     }
 
 

@@ -63,7 +63,7 @@ def _finding(finding: Finding) -> Iterator[str]:
     yield f"## {finding.verdict.capitalize()}: {code(growth.endpoint)}, {pace}"
     yield ""
     yield f"- **at:** {_place(growth.site) if growth.site else 'no line of the app is known'}"
-    yield from _items(("grew", wording.grown(growth)), ("why", " ".join(finding.evidence)))
+    yield from _items(("grew", wording.grown(growth)), ("why", "; ".join(finding.evidence)))
     yield from _items(*wording.details(finding), ("means", wording.MEANINGS[finding.verdict]))
     yield f"- **id:** {code(finding.fingerprint)}"
     if growth.traceback:

@@ -17,6 +17,7 @@ LISTED = 20
 """Endpoints in the table; the JSON report has all."""
 
 _LABEL = 10
+_ROOM = COLUMNS - _LABEL - 2  # the rest of a sentence hangs two columns in
 
 
 def text(report: Report) -> str:
@@ -29,7 +30,7 @@ def text(report: Report) -> str:
         *map(_finding, report.findings),
         wording.meanings(report),
         endpoints(report),
-        [line for note in report.notes for line in _row("note", note)],
+        _said("note", *report.notes),
     ]
     return (
         "\n\n".join(
@@ -62,7 +63,7 @@ def endpoints(report: Report) -> list[str]:
         )
         for growth in report.endpoints[:LISTED]
     ]
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     figures = [
         "".join(f"  {cell:>{columns}}" for cell, columns in zip(row, widths, strict=True))
         for row in rows
@@ -93,34 +94,35 @@ def _finding(finding: Finding) -> Iterator[str]:
     pace = wording.pace(finding)
     room = COLUMNS - width(verdict) - width(pace) - 2
     yield f"{verdict}{pad(growth.endpoint, room)}  {pace}"
-    at = "no line of the app is known" if growth.site is None else place(growth.site, _room())
-    yield from _row("at", at)
-    yield from _row("grew", wording.grown(growth))
-    yield from _rows("why", finding.evidence)
+    at = "no line of the app is known" if growth.site is None else place(growth.site, _ROOM)
+    yield from _lines("at", [at])
+    yield from _said("grew", wording.grown(growth))
+    yield from _said("why", *finding.evidence)
     yield from _labelled(wording.details(finding))
-    frames = wording.own_frames(growth)
+    frames = wording.nearest(growth)
     if frames != (growth.site,):
-        yield from _rows("through", [place(frame, _room()) for frame in frames])
-    yield from _row("id", finding.fingerprint)
-
-
-def _room() -> int:
-    return COLUMNS - _LABEL
+        yield from _lines("through", [place(frame, _ROOM) for frame in frames])
+    yield from _lines("id", [finding.fingerprint])
 
 
 def _labelled(sentences: wording.Labelled) -> Iterator[str]:
     for label, sentence in sentences:
-        yield from _row(label, sentence)
+        yield from _said(label, sentence)
 
 
-def _rows(label: str, sentences: Iterable[str]) -> Iterator[str]:
-    """Give each sentence its own line, the label before the first."""
-    for sentence in sentences:
-        yield from _row(label, sentence)
-        label = ""
+def _said(label: str, *sentences: str) -> Iterator[str]:
+    return _lines(label, [line for sentence in sentences for line in _hanging(sentence)])
 
 
-def _row(label: str, sentence: str) -> Iterator[str]:
-    for line in wrap(sentence, _room()):
+def _hanging(sentence: str) -> Iterator[str]:
+    first, *rest = wrap(sentence, _ROOM)
+    yield first
+    for line in rest:
+        yield f"  {line}"
+
+
+def _lines(label: str, lines: Iterable[str]) -> Iterator[str]:
+    """Put *label* before the first of *lines* and indent the rest as far."""
+    for line in lines:
         yield pad(f"  {label}", _LABEL) + line
         label = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -24,17 +23,7 @@ MEANINGS = {
 }
 
 _NEAREST = 5
-"""Frames shown above the site: further out is the server's own way in."""
-
-_LIBRARY = re.compile(
-    r"""
-    ^<frozen\ |                                    # the import system
-    [/\\](site|dist)-packages[/\\] |
-    [/\\]lib[/\\]python3\.\d+[/\\] |               # the standard library
-    [/\\]leakmw[/\\](wsgi|asgi|flask|django)\.py$  # our own way in
-    """,
-    re.VERBOSE,
-)
+"""Frames shown of a traceback: further out is the server's own way in."""
 
 
 def title(report: Report) -> str:
@@ -131,14 +120,12 @@ def meanings(report: Report) -> list[str]:
     return [f"{verdict}: {said}" for verdict, said in MEANINGS.items() if verdict in found]
 
 
-def own_frames(growth: Growth) -> Traceback:
-    """Return the frames nearest to the site that are no installed package's, outermost first."""
-    own = [
-        frame
-        for frame in growth.traceback
-        if frame == growth.site or not _LIBRARY.search(frame.file)
-    ]
-    return tuple(own[-_NEAREST:])
+def nearest(growth: Growth) -> Traceback:
+    """Return the frames that lead to the site, outermost first, the site last."""
+    frames = growth.traceback
+    if growth.site is not None and growth.site in frames:
+        frames = frames[: len(frames) - frames[::-1].index(growth.site)]
+    return frames[-_NEAREST:]
 
 
 def _grew(growth: Growth) -> bool:
