@@ -5,6 +5,7 @@ Sizes are bytes, times are seconds or aware UTC datetimes. A field that is not k
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -25,6 +26,9 @@ BACKGROUND = "(background)"
 
 VISIT_KEY = "leakmw.visit"
 """Where a face puts the visit in environ or scope, so that wrapping twice counts once."""
+
+ROUTE_KEY = "leakmw.route"
+"""Where a face inside another one puts the ``Route`` it knows, for the outer one to name by."""
 
 
 class Frame(NamedTuple):
@@ -66,7 +70,7 @@ class Route(NamedTuple):
         method: HTTP method, or ``WS`` for a websocket.
         template: Route template such as ``/users/{id}``; ``None`` when nothing matched. A name in
             parentheses, such as ``(other)``, stands for itself and takes no method.
-        view: The app's callable that served it, only looked at when the endpoint is new; never kept.
+        view: The app's callable that served it: looked at when the endpoint is new, never kept.
     """
 
     method: str
@@ -114,6 +118,8 @@ class Row(NamedTuple):
         traceback: A whole traceback behind the path: the one that holds most bytes.
         endpoint: Endpoint it was born under, where the tracer knows.
         birth: Window it was born in, where the tracer knows.
+        in_visit: Whether it was born while a visit was on the stack; ``None`` when the traceback is
+            too short to say.
     """
 
     path: Traceback
@@ -122,6 +128,7 @@ class Row(NamedTuple):
     traceback: Traceback
     endpoint: str | None = None
     birth: int | None = None
+    in_visit: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,11 +232,11 @@ class Snapshot:
 
 
 class Estimate(NamedTuple):
-    """A figure with its 95 % interval."""
+    """A figure with its 95 % interval; the ends are ``None`` where one window alone gives none."""
 
     estimate: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 class Verdict(StrEnum):
@@ -360,6 +367,39 @@ class SnapshotError(Exception):
     """A snapshot could not be taken; the message says why and what to do."""
 
 
+class Failure(NamedTuple):
+    """An error of leakmw's own, without the frames and values that the exception holds on to.
+
+    Attributes:
+        where: The step that failed: ``endpoint``, ``snapshot``, ``report``, ``log`` …
+        kind: Type name of the exception.
+        message: What may be shown: the words of our own errors and of the operating system. The
+            text of any other exception may hold the app's values.
+        place: ``module:line`` where it was raised.
+    """
+
+    where: str
+    kind: str
+    message: str | None
+    place: str | None
+
+    @classmethod
+    def of(cls, where: str, error: BaseException) -> Failure:
+        """Describe *error*, keeping nothing of it."""
+        message = None
+        if isinstance(error, SnapshotError):
+            message = str(error)
+        elif isinstance(error, OSError) and error.errno is not None:
+            message = os.strerror(error.errno)
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        place = traceback and (
+            f"{traceback.tb_frame.f_globals.get('__name__')}:{traceback.tb_lineno}"
+        )
+        return cls(where, type(error).__qualname__, message, place or None)
+
+
 class Tracer(Protocol):
     """What knows which blocks are alive and where they were born."""
 
@@ -369,18 +409,27 @@ class Tracer(Protocol):
     def stop(self) -> None:
         """Stop what this tracer itself started, nothing else."""
 
-    def trace(self, views: frozenset[str]) -> Trace:
+    def trace(self, views: frozenset[str], mark: Callable[[], None]) -> Trace:
         """Return live memory by origin.
 
         Args:
             views: Files in which the app's views stand: they are the app's own wherever they lie.
+
+            mark: Called at the very moment that the trace shows, so that visits can be counted then.
 
         Raises:
             SnapshotError: If memory, time or the platform do not allow it now.
         """
 
     def engine(self) -> Engine:
-        """Describe the tracer and what it costs."""
+        """Describe the tracer and the memory that it holds."""
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader of its figures must know, in plain sentences."""
+
+    @property
+    def child_cpu_seconds(self) -> float:
+        """CPU time that its forked children have used."""
 
 
 class Monitored(Protocol):

@@ -1,0 +1,162 @@
+"""Which endpoint a place's growth belongs to.
+
+Where the tracebacks run through the view of one endpoint, that settles it, whatever overlaps. Else
+the windows are solved: the growth of the place in each against the visits of each endpoint.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from leakmw.analysis.fitting import Fit, explain
+from leakmw.analysis.series import Place, Series, collect
+from leakmw.records import BACKGROUND, Traceback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from leakmw.records import Snapshot
+
+MAX_FITS = 64
+"""Places solved from the windows in one report, those that grew most; the rest is background."""
+
+ALL = "(all)"
+"""Every visit alike, whatever its endpoint: what middleware does. Never shown."""
+
+
+class Share(NamedTuple):
+    """What one endpoint contributes to the growth of one place.
+
+    Attributes:
+        endpoint: Its name, or ``(background)``.
+        place: Where the memory is born.
+        traceback: A whole traceback behind it.
+        bytes: Growth in each window.
+        blocks: The same in blocks.
+        solved: How it was told from the windows; ``None`` where the traceback told.
+    """
+
+    endpoint: str
+    place: Place
+    traceback: Traceback
+    bytes: list[float]
+    blocks: list[float]
+    solved: Fit | None
+
+
+class Windows(NamedTuple):
+    """What happened between each two snapshots.
+
+    Attributes:
+        visits: Visits of each endpoint in each window, by name.
+        seconds: Length of each window.
+        in_flight: Most visits seen in flight at a snapshot.
+    """
+
+    visits: dict[str, list[float]]
+    seconds: list[float]
+    in_flight: int
+
+
+def windows(snapshots: Sequence[Snapshot]) -> Windows:
+    """Return the windows between *snapshots*."""
+    counts = {
+        name: [
+            snapshot.endpoints[name].visits if name in snapshot.endpoints else 0
+            for snapshot in snapshots
+        ]
+        for name in snapshots[-1].endpoints
+    }
+    return Windows(
+        visits={name: steps(count) for name, count in counts.items() if count[-1] > count[0]},
+        seconds=steps([snapshot.clock for snapshot in snapshots]),
+        in_flight=max(snapshot.in_flight for snapshot in snapshots),
+    )
+
+
+def steps(levels: Sequence[float]) -> list[float]:
+    """Return the differences of neighbors."""
+    return [after - before for before, after in pairwise(levels)]
+
+
+def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
+    """Split the growth of every place among the endpoints it belongs to.
+
+    Args:
+        snapshots: At least two comparable ones.
+
+        during: The windows between them.
+    """
+    shares: list[Share] = []
+    fits = 0
+    series = sorted(collect(snapshots), key=lambda one: -abs(one.bytes[-1] - one.bytes[0]))
+    for one in series:
+        active = [name for name in one.place.endpoints if name in during.visits]
+        if len(active) == 1:
+            shares.append(
+                Share(
+                    active[0], one.place, one.traceback, steps(one.bytes), steps(one.blocks), None
+                )
+            )
+            continue
+        fit = None
+        if fits < MAX_FITS:
+            fits += 1
+            fit = _solve(one, active, during)
+        shares.extend(_split(one, fit, during))
+    return shares
+
+
+def _solve(one: Series, active: Sequence[str], during: Windows) -> Fit:
+    regressors: dict[str, Sequence[float]] = {
+        name: during.visits[name] for name in active or during.visits
+    }
+    preferred = None
+    if not active and one.place.in_visit is not False:
+        preferred = ALL
+        regressors[ALL] = [sum(counts) for counts in zip(*during.visits.values(), strict=True)]
+    if not active and one.place.in_visit is not True:
+        preferred = BACKGROUND
+        regressors[BACKGROUND] = during.seconds
+    growths = steps(one.bytes)
+    block = max(one.bytes) / max(1, *one.blocks)
+    noise = block**2 * max(1, during.in_flight)
+    sign = 1.0 if sum(growths) >= 0 else -1.0
+    return explain([sign * g for g in growths], regressors, preferred=preferred, noise=noise)
+
+
+def _split(one: Series, fit: Fit | None, during: Windows) -> Iterator[Share]:
+    """Give each endpoint its part of every window, so that the parts add up to the growth."""
+    parts = _amounts(fit, during) or {BACKGROUND: during.seconds}
+    totals = [sum(amounts) for amounts in zip(*parts.values(), strict=True)]
+    for name, amounts in parts.items():
+        portion = [
+            amount / total if total else 1 / len(parts)
+            for amount, total in zip(amounts, totals, strict=True)
+        ]
+        yield Share(
+            endpoint=name,
+            place=one.place,
+            traceback=one.traceback,
+            bytes=[p * g for p, g in zip(portion, steps(one.bytes), strict=True)],
+            blocks=[p * g for p, g in zip(portion, steps(one.blocks), strict=True)],
+            solved=fit,
+        )
+
+
+def _amounts(fit: Fit | None, during: Windows) -> Mapping[str, list[float]]:
+    """Return what the fit expects of each endpoint in each window."""
+    expected: dict[str, list[float]] = {}
+    for chosen, weight in (fit.weights if fit else {}).items():
+        regressors = {chosen: during.visits[chosen]} if chosen in during.visits else {}
+        if chosen == ALL:
+            regressors = during.visits
+        elif chosen == BACKGROUND:
+            regressors = {BACKGROUND: during.seconds}
+        for name, amounts in regressors.items():
+            before = expected.get(name, [0.0] * len(amounts))
+            expected[name] = [
+                b + weight.estimate * a for b, a in zip(before, amounts, strict=True)
+            ]
+    return expected

@@ -1,0 +1,217 @@
+"""From kept snapshots to the findings and totals of a report, and to the growth between two."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, NamedTuple
+
+from leakmw.analysis.attribution import Share, Windows, attribute, windows
+from leakmw.analysis.fitting import ratio
+from leakmw.analysis.series import comparable
+from leakmw.analysis.verdicts import judge
+from leakmw.records import (
+    Diff,
+    Estimate,
+    Finding,
+    Growth,
+    Snapshot,
+    SnapshotError,
+    Traceback,
+    Verdict,
+    Window,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from leakmw.settings import Settings
+
+MOST_SITES = 100
+"""Sites listed between two snapshots."""
+
+
+class Analysis(NamedTuple):
+    """What the kept snapshots say together."""
+
+    window: Window
+    endpoints: tuple[Growth, ...]
+    findings: tuple[Finding, ...]
+
+
+def analyse(
+    snapshots: Sequence[Snapshot],
+    settings: Settings,
+    describe: Callable[[Traceback], Traceback],
+) -> Analysis:
+    """Find what grew over *snapshots*.
+
+    Args:
+        snapshots: Those kept, oldest first, at least one.
+
+        settings: ``top`` and ``ignore`` are looked at.
+
+        describe: Fills functions into a traceback and shortens its files.
+    """
+    snapshots = comparable(snapshots)
+    window = _window(snapshots[0], snapshots[-1])
+    if len(snapshots) == 1:
+        return Analysis(window, (), ())
+    during = windows(snapshots)
+    shares = _merged(attribute(snapshots, during))
+    findings = [
+        found for share in shares if (found := _finding(share, during, describe)) is not None
+    ]
+    kept = [one for one in findings if not _ignored(one, settings.ignore)]
+    order = list(Verdict)
+    kept.sort(key=lambda one: (order.index(one.verdict), -one.bytes_per_second))
+    return Analysis(window, _totals(shares, during), tuple(kept[: settings.top]))
+
+
+def compare(
+    snapshots: Sequence[Snapshot],
+    older: Snapshot,
+    newer: Snapshot,
+    describe: Callable[[Traceback], Traceback],
+) -> Diff:
+    """Return the growth between two kept snapshots.
+
+    All windows kept help to tell the endpoints, also where the two are neighbors.
+
+    Args:
+        snapshots: Those kept, oldest first.
+
+        older: One of them.
+
+        newer: A later one.
+
+        describe: Fills functions into a traceback and shortens its files.
+
+    Raises:
+        SnapshotError: If the two cannot be compared.
+    """
+    kept = list(comparable(snapshots))
+    if older not in kept or newer not in kept:
+        raise SnapshotError(
+            "these snapshots cannot be compared: tracing was started anew between them, or the "
+            "app's own packages became known; compare later ones"
+        )
+    part = slice(kept.index(older), kept.index(newer))
+    everything = windows(kept)
+    shares = [_cut(share, part) for share in _merged(attribute(kept, everything))]
+    during = Windows(
+        {name: counts[part] for name, counts in everything.visits.items()},
+        everything.seconds[part],
+        everything.in_flight,
+    )
+    moved = sorted(shares, key=lambda share: -abs(sum(share.bytes)))[:MOST_SITES]
+    sites = [_growth(share, during, describe) for share in moved if any(share.bytes)]
+    sites.sort(key=lambda growth: -growth.bytes)
+    return Diff(older=older, newer=newer, endpoints=_totals(shares, during), sites=tuple(sites))
+
+
+def _cut(share: Share, part: slice) -> Share:
+    return share._replace(bytes=share.bytes[part], blocks=share.blocks[part])
+
+
+def _merged(shares: Iterable[Share]) -> list[Share]:
+    """Add up the places of one (endpoint, site); what holds most speaks for them."""
+    groups: dict[tuple[str, object], list[Share]] = defaultdict(list)
+    for share in shares:
+        groups[share.endpoint, share.place.site].append(share)
+    merged = []
+    for group in groups.values():
+        first = max(group, key=lambda share: abs(sum(share.bytes)))
+        merged.append(
+            first._replace(
+                bytes=[sum(column) for column in zip(*(s.bytes for s in group), strict=True)],
+                blocks=[sum(column) for column in zip(*(s.blocks for s in group), strict=True)],
+            )
+        )
+    return merged
+
+
+def _finding(
+    share: Share, during: Windows, describe: Callable[[Traceback], Traceback]
+) -> Finding | None:
+    judgement = judge(share, during.visits.get(share.endpoint, during.seconds))
+    if judgement.verdict is None:
+        return None
+    growth = _growth(share, during, describe)
+    return Finding(
+        fingerprint=_fingerprint(growth),
+        verdict=judgement.verdict,
+        growth=growth,
+        bytes_per_second=sum(share.bytes) / sum(during.seconds),
+        evidence=judgement.evidence,
+    )
+
+
+def _growth(share: Share, during: Windows, describe: Callable[[Traceback], Traceback]) -> Growth:
+    visits = during.visits.get(share.endpoint)
+    return Growth(
+        endpoint=share.endpoint,
+        visits=round(sum(visits or ())),
+        bytes=round(sum(share.bytes)),
+        blocks=round(sum(share.blocks)),
+        bytes_per_request=_per_request(share, visits),
+        site=describe((share.place.site,))[0],
+        traceback=describe(share.traceback),
+    )
+
+
+def _per_request(share: Share, visits: list[float] | None) -> Estimate | None:
+    if not visits or not sum(visits):
+        return None
+    estimate = ratio(share.bytes, visits)
+    if share.solved is not None and share.solved.rivals and estimate.low is not None:
+        return estimate._replace(low=min(0.0, estimate.low))
+    return estimate
+
+
+def _totals(shares: Iterable[Share], during: Windows) -> tuple[Growth, ...]:
+    """Return the growth of every endpoint that was visited or grew, most growth first."""
+    groups: dict[str, list[Share]] = {name: [] for name in during.visits}
+    for share in shares:
+        groups.setdefault(share.endpoint, []).append(share)
+    totals = [_total(name, group, during) for name, group in groups.items()]
+    totals.sort(key=lambda growth: (-growth.bytes, growth.endpoint))
+    return tuple(totals)
+
+
+def _total(name: str, group: list[Share], during: Windows) -> Growth:
+    none = [[0.0] * len(during.seconds)]
+    sizes = [sum(column) for column in zip(*([s.bytes for s in group] or none), strict=True)]
+    counts = [sum(column) for column in zip(*([s.blocks for s in group] or none), strict=True)]
+    visits = during.visits.get(name)
+    return Growth(
+        endpoint=name,
+        visits=round(sum(visits or ())),
+        bytes=round(sum(sizes)),
+        blocks=round(sum(counts)),
+        bytes_per_request=ratio(sizes, visits) if visits and sum(visits) else None,
+    )
+
+
+def _window(first: Snapshot, last: Snapshot) -> Window:
+    return Window(
+        start=first.taken_at,
+        end=last.taken_at,
+        visits=last.visits - first.visits,
+        seconds=last.clock - first.clock,
+    )
+
+
+def _fingerprint(growth: Growth) -> str:
+    site = growth.site
+    named = (growth.endpoint, *(map(str, site) if site else ()))
+    return hashlib.sha256("\0".join(named).encode(errors="replace")).hexdigest()[:12]
+
+
+def _ignored(finding: Finding, globs: tuple[str, ...]) -> bool:
+    site = finding.growth.site
+    if site is None:
+        return False
+    names = (site.file, f"{site.file}:{site.line}", f"{site.file}:{site.function}")
+    return any(fnmatchcase(name, glob) for name in names for glob in globs)

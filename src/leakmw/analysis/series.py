@@ -1,0 +1,116 @@
+"""The live bytes and blocks of each place over the snapshots kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from leakmw.records import Endpoint, Frame, Row, Snapshot, Traceback
+
+
+_Key = tuple["Traceback", "str | None", "bool | None"]
+"""Path, endpoint and in-visit of a row: what tells rows of one trace apart."""
+
+
+class Place(NamedTuple):
+    """Where memory is born, as far as its tracebacks tell.
+
+    Attributes:
+        site: The app's own innermost frame.
+        endpoints: Endpoints through whose views all its tracebacks run; empty when through none.
+        in_visit: Whether it is born inside visits; ``None`` when not known.
+    """
+
+    site: Frame
+    endpoints: frozenset[str]
+    in_visit: bool | None
+
+
+class Series(NamedTuple):
+    """Levels of one place, one for each snapshot."""
+
+    place: Place
+    bytes: list[int]
+    blocks: list[int]
+    traceback: Traceback
+
+
+def comparable(snapshots: Sequence[Snapshot]) -> Sequence[Snapshot]:
+    """Return the last snapshots whose rows can be compared with each other."""
+    first = len(snapshots)
+    while first and snapshots[first - 1].trace.grouping == snapshots[-1].trace.grouping:
+        first -= 1
+    return snapshots[first:]
+
+
+def collect(snapshots: Sequence[Snapshot]) -> list[Series]:
+    """Return the series of every place that changed."""
+    views = _Views(snapshots[-1].endpoints.values())
+    levels: list[dict[_Key, Row]] = []
+    places: dict[Place, list[_Key]] = defaultdict(list)
+    seen: set[_Key] = set()
+    for snapshot in snapshots:
+        rows = {(row.path, row.endpoint, row.in_visit): row for row in snapshot.trace.rows}
+        levels.append(rows)
+        for key in rows.keys() - seen:
+            places[views.place(rows[key])].append(key)
+        seen |= rows.keys()
+    every = [_series(place, keys, snapshots, levels) for place, keys in places.items()]
+    return [one for one in every if len(set(one.bytes)) > 1 or len(set(one.blocks)) > 1]
+
+
+def _series(
+    place: Place,
+    keys: Sequence[_Key],
+    snapshots: Sequence[Snapshot],
+    levels: Sequence[Mapping[_Key, Row]],
+) -> Series:
+    sizes, counts = [0] * len(snapshots), [0] * len(snapshots)
+    traceback: Traceback = ()
+    most = -1
+    for key in keys:
+        rows = _filled([rows.get(key) for rows in levels], snapshots)
+        for index, row in enumerate(rows):
+            if row is not None:
+                sizes[index] += row.bytes
+                counts[index] += row.blocks
+        last = next(row for row in reversed(rows) if row is not None)
+        if last.bytes > most:
+            most, traceback = last.bytes, last.traceback
+    return Series(place, sizes, counts, traceback)
+
+
+def _filled(rows: list[Row | None], snapshots: Sequence[Snapshot]) -> list[Row | None]:
+    """Put neighbors for rows that a cap left out: what is not known does not grow."""
+    if all(snapshot.trace.complete for snapshot in snapshots):
+        return rows
+    known = next(row for row in rows if row is not None)
+    filled: list[Row | None] = []
+    for row, snapshot in zip(rows, snapshots, strict=True):
+        known = row or known
+        filled.append(None if row is None and snapshot.trace.complete else known)
+    return filled
+
+
+class _Views:
+    """Finds the endpoints whose views a path runs through."""
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._spans: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
+        for endpoint in endpoints:
+            for span in endpoint.views:
+                self._spans[span.file].append((span.first, span.last, endpoint.name))
+
+    def place(self, row: Row) -> Place:
+        if row.endpoint is not None:
+            return Place(row.path[-1], frozenset({row.endpoint}), row.in_visit)
+        # the frame that fewest endpoints share tells most: a base class's dispatch tells little
+        through = [names for frame in row.path if (names := self._at(frame))]
+        return Place(row.path[-1], min(through, key=len, default=frozenset()), row.in_visit)
+
+    def _at(self, frame: Frame) -> frozenset[str]:
+        spans = self._spans.get(frame.file, ())
+        return frozenset(name for first, last, name in spans if first <= frame.line <= last)

@@ -1,0 +1,75 @@
+"""The one background thread per process: a real thread in any process model."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+THREAD_NAME = "leakmw"
+
+
+def native(module: str, name: str) -> Any:
+    """Return *name* of *module* as it was before gevent patched it.
+
+    Under gevent a patched thread is a greenlet: analysis on it would stop every request.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None:
+        return monkey.get_original(module, name)
+    return getattr(__import__(module), name)
+
+
+class Background:
+    """A daemon thread that runs one callable whenever it is woken.
+
+    The thread ends when its owner is collected or calls :meth:`stop`: an app that is thrown away,
+    as test suites do by the hundred, leaves no thread behind.
+
+    Args:
+        owner: Passed to *work*, and only held weakly.
+
+        work: Called on the thread with the owner after each :meth:`wake`.
+
+        end: Called on the thread at its end, without the owner.
+    """
+
+    def __init__(self, owner: Any, work: Callable[[Any], None], end: Callable[[], None]) -> None:
+        # SimpleQueue.put takes no Python lock: finalizers and signal handlers may call it
+        self._calls = native("queue", "SimpleQueue")()
+        finalizer = weakref.finalize(owner, self._calls.put, False)
+        finalizer.atexit = False
+        native("_thread", "start_new_thread")(_loop, (self._calls, weakref.ref(owner), work, end))
+
+    def wake(self) -> None:
+        """Have the work done once, soon."""
+        self._calls.put(True)
+
+    def stop(self) -> None:
+        """End the thread after the work it is at."""
+        self._calls.put(False)
+
+
+def _loop(
+    calls: Any,
+    owner: weakref.ref[Any],
+    work: Callable[[Any], None],
+    end: Callable[[], None],
+) -> None:
+    # the app's signals go to the app's threads, and a child forked from here inherits the mask
+    signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    threading.current_thread().name = THREAD_NAME
+    try:
+        while calls.get():
+            alive = owner()
+            if alive is None:
+                return
+            work(alive)
+            del alive
+    finally:
+        end()

@@ -1,0 +1,253 @@
+"""Run a function on a frozen copy of this process, in a forked child, and take its bytes back.
+
+``os.fork()`` will not do here. In the child it clears the states of all other threads, which runs
+the finalizers of whatever they keep in thread locals (a database connection says goodbye on the
+socket that the parent still uses), and it runs every hook the app registered. So the C library's
+``fork`` is called with the GIL held, and the child only runs the function and writes the result:
+
+* It never gives the GIL up, since in the child nobody could give it back: no I/O but through
+  ``PyDLL``, no locks, no imports, no logging.
+* A request to drop the GIL that another thread made before the fork would make the child wait for
+  that thread for ever. Waiting threads make one after the switch interval, so that is lengthened
+  for the few milliseconds of the fork.
+* It closes every inherited descriptor at once: a connection that the parent ends must end.
+* It is killed at its deadline, with its parent, and first when memory runs out.
+
+What still goes wrong (a C library's lock held at the moment of the fork) costs one snapshot: the
+child hangs and is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+import select
+import signal
+import sys
+import time
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
+
+from leakmw.background import native
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+AVAILABLE = sys.platform == "linux" and sys.implementation.name == "cpython"
+"""Elsewhere forking a threaded process is unsafe, or not to be had."""
+
+FORK_SWITCH_INTERVAL = 0.5
+"""Seconds for which no thread asks for the GIL while the process forks; a fork takes about 25 ms
+per GB resident."""
+
+NICENESS = 10
+_HEADER = 9
+_PR_SET_PDEATHSIG = 1
+_SYS_CLOSE_RANGE = 436
+_CHUNK = 1 << 16
+
+
+class ForkError(Exception):
+    """The child could not be forked, died, failed, or was killed at its deadline."""
+
+
+class Outcome(NamedTuple):
+    """What a child sent back and what it cost.
+
+    Attributes:
+        result: The function's bytes.
+        pause_seconds: How long the process stood still for the fork.
+        cpu_seconds: What the child used.
+    """
+
+    result: bytes
+    pause_seconds: float
+    cpu_seconds: float
+
+
+def run(
+    task: Callable[[], bytes], mark: Callable[[], None], *, seconds: float, memory_bytes: int
+) -> Outcome:
+    """Run *task* in a forked child.
+
+    Args:
+        task: Plain computing: it must not block, import, log or touch the app's objects.
+
+        mark: Called here at the moment that the child sees, with no other thread in between.
+
+        seconds: Deadline after which the child is killed.
+
+        memory_bytes: How much the child may allocate on top of what it inherits.
+
+    Raises:
+        ForkError: With the reason and what happened to the child.
+    """
+    libc = _libc()
+    reader, writer = os.pipe()
+    try:
+        limits = _limits(memory_bytes, seconds)
+        with _held_gil():
+            mark()
+            started = time.perf_counter()
+            pid = libc.fork()
+            if pid == 0:
+                _child(libc, task, writer, limits)
+            pause = time.perf_counter() - started
+        if pid < 0:
+            raise ForkError(f"fork was refused: {os.strerror(ctypes.get_errno())}")
+        os.close(writer)
+        writer = -1
+        received, cpu_seconds = _collect(pid, reader, seconds)
+    finally:
+        os.close(reader)
+        if writer >= 0:
+            os.close(writer)
+    return Outcome(_unpack(received), pause, cpu_seconds)
+
+
+@cache
+def _libc() -> ctypes.PyDLL:
+    libc = ctypes.PyDLL(None, use_errno=True)
+    libc.write.restype = ctypes.c_ssize_t
+    libc.write.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+    return libc
+
+
+@contextmanager
+def _held_gil() -> Iterator[None]:
+    """Keep other threads from asking for the GIL; the app's switch interval is put back at once."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(FORK_SWITCH_INTERVAL)
+    try:
+        # threads already waiting finish their short wait and start one of the long ones
+        native("time", "sleep")(min(interval, 0.05) + 0.001)
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+class _Limits(NamedTuple):
+    parent: int
+    data_bytes: int
+    cpu_seconds: int
+
+
+def _limits(memory_bytes: int, seconds: float) -> _Limits:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        data_pages = int(statm.read().split()[5])
+    data = data_pages * resource.getpagesize() + memory_bytes
+    return _Limits(os.getpid(), data, int(seconds) + 1)
+
+
+def _child(
+    libc: ctypes.PyDLL, task: Callable[[], bytes], writer: int, limits: _Limits
+) -> NoReturn:
+    try:
+        gc.disable()
+        _confine(libc, writer, limits)
+        _send(libc, writer, b"\x01", task())
+    except BaseException as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
+        with suppress(BaseException):
+            _send(libc, writer, b"\x00", type(error).__name__.encode())
+    finally:
+        os._exit(0)
+
+
+def _confine(libc: ctypes.PyDLL, writer: int, limits: _Limits) -> None:
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != limits.parent:
+        os._exit(0)
+    _close_all_but(libc, writer)
+    libc.nice(NICENESS)
+    oom = libc.open(b"/proc/self/oom_score_adj", os.O_WRONLY)
+    libc.write(oom, b"1000", 4)
+    libc.close(oom)
+    for kind, wanted in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_DATA, limits.data_bytes),
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(kind, (allowed, allowed))
+
+
+def _close_all_but(libc: ctypes.PyDLL, kept: int) -> None:
+    last = ctypes.c_uint(0xFFFFFFFF)
+    if libc.syscall(_SYS_CLOSE_RANGE, kept + 1, last, 0) == 0:
+        libc.syscall(_SYS_CLOSE_RANGE, 0, kept - 1, 0)
+        return
+    # kernels before 5.9
+    for descriptor in range(min(resource.getrlimit(resource.RLIMIT_NOFILE)[0], 1 << 16)):
+        if descriptor != kept:
+            libc.close(descriptor)
+
+
+def _send(libc: ctypes.PyDLL, writer: int, status: bytes, body: bytes) -> None:
+    message = status + len(body).to_bytes(_HEADER - 1, "big") + body
+    buffer = ctypes.create_string_buffer(message, len(message))
+    sent = 0
+    while sent < len(message):
+        written = libc.write(writer, ctypes.addressof(buffer) + sent, len(message) - sent)
+        if written <= 0:
+            return
+        sent += written
+
+
+def _collect(pid: int, reader: int, seconds: float) -> tuple[bytes, float]:
+    received = b""
+    try:
+        received = _receive(reader, seconds)
+    finally:
+        if not _complete(received):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        cpu_seconds = _reap(pid)
+    return received, cpu_seconds
+
+
+def _receive(reader: int, seconds: float) -> bytes:
+    """Read one message, or less when the child dies.
+
+    The end of the message counts, not the end of the file: a process that the app forks at this
+    moment inherits the pipe too and would keep it open.
+    """
+    poll = native("select", "poll")()
+    poll.register(reader, select.POLLIN)
+    deadline = time.monotonic() + seconds
+    received = bytearray()
+    while not _complete(received):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise ForkError(f"the child was killed: it had not finished after {seconds:g} s")
+        if poll.poll(left * 1000):
+            chunk = os.read(reader, _CHUNK)
+            if not chunk:
+                break
+            received += chunk
+    return bytes(received)
+
+
+def _complete(received: bytes | bytearray) -> bool:
+    length = int.from_bytes(received[1:_HEADER], "big")
+    return len(received) >= _HEADER and len(received) == _HEADER + length
+
+
+def _reap(pid: int) -> float:
+    try:
+        _, _, usage = os.wait4(pid, 0)
+    except ChildProcessError:  # the app ignores SIGCHLD or reaps every child itself
+        return 0.0
+    return usage.ru_utime + usage.ru_stime
+
+
+def _unpack(received: bytes) -> bytes:
+    if not _complete(received):
+        raise ForkError("the child died before it had finished: killed, or out of memory")
+    body = received[_HEADER:]
+    if received[:1] == b"\x00":
+        raise ForkError(f"the child failed with {body.decode()}")
+    return body

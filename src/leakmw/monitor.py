@@ -1,0 +1,272 @@
+"""The Monitor: counts visits on the request path and does everything else on its own thread.
+
+The only place that knows the whole flow, and the only one that swallows leakmw's own errors.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections import deque
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from leakmw.background import Background
+from leakmw.records import UNMATCHED, Failure, SnapshotError, Visit
+from leakmw.visits.endpoints import Endpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from leakmw.pipeline import Pipeline
+    from leakmw.records import Diff, Endpoint, Report, Route, Snapshot
+    from leakmw.settings import Settings
+    from leakmw.visits.endpoints import Tally
+
+MAX_FAILURES = 64
+"""Kinds of own errors that are told apart."""
+
+POLL_SECONDS = 0.01
+"""How often a caller looks whether its snapshot is there. Sleeping is what every process model can
+do: a lock of the background thread would stop all greenlets of gevent."""
+
+
+class _Ticket:
+    """A snapshot that somebody waits for."""
+
+    __slots__ = ("done", "failure", "snapshot")
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+        self.failure: Failure | None = None
+        self.done = False
+
+
+class Monitor:
+    """Watches one app in one process at a time; a forked worker starts anew by itself.
+
+    Nothing on the request path takes a lock: finalizers and signal handlers may end visits, too.
+    Attributes are only changed by statements that CPython does not interrupt.
+
+    Args:
+        settings: What the user chose.
+
+        route: How this face names a visit from its environ or scope.
+    """
+
+    def __init__(self, settings: Settings, route: Callable[[Mapping[str, Any]], Route]) -> None:
+        self._settings = settings
+        self._route = route
+        self._every = settings.every
+        self._endpoints = Endpoints(settings.max_endpoints)
+        self._pid = 0
+        self._claims: dict[int, object] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._begun = 0
+        self._finished = 0
+        self._seen = 0
+        self._ticket: _Ticket | None = None
+        self._failures: dict[tuple[str, str], int] = {}
+        self._unsaid: deque[Failure] = deque()
+        self._background: Background | None = None
+        self._pipeline: Pipeline | None = None
+
+    # the request path
+
+    def begin(self) -> Visit:
+        """Count a visit that begins; its caller must :meth:`finish` it."""
+        if self._pid != os.getpid():
+            self._settle_in()
+        self._begun += 1
+        return Visit()
+
+    def name(self, visit: Visit, request: Mapping[str, Any]) -> None:
+        """Name *visit* from its environ or scope, unless it has a name."""
+        if visit.endpoint is None:
+            try:
+                visit.endpoint = self._tally(request)
+            except Exception as error:  # noqa: BLE001  # naming must never reach the request
+                self.failed("endpoint", error)
+
+    def finish(self, visit: Visit, request: Mapping[str, Any] | None = None) -> None:
+        """Count *visit* as over, once; name it first from *request* if it has no name."""
+        if visit.finished:
+            return
+        visit.finished = True
+        if request is not None:
+            self.name(visit, request)
+        tally = visit.endpoint or self._endpoints.named(UNMATCHED)
+        tally.visits += 1
+        self._finished = finished = self._finished + 1
+        if finished % self._every == 0:
+            self._wake()
+
+    def _tally(self, request: Mapping[str, Any]) -> Tally:
+        namer = self._settings.endpoint
+        name = None if namer is None else namer(request)
+        if name is not None:
+            return self._endpoints.named(str(name))
+        return self._endpoints.tally(self._route(request))
+
+    def _settle_in(self) -> None:
+        """Start anew in this process: the thread and the history stayed in the parent."""
+        pid, claim = os.getpid(), object()
+        if self._claims.setdefault(pid, claim) is not claim:
+            return  # another thread is at it
+        self._forget()
+        self._endpoints.reset()
+        self._at_end = ExitStack()
+        try:
+            self._background = Background(self, Monitor._work, self._at_end.close)
+        except Exception as error:  # noqa: BLE001  # no thread to be had: the app serves on
+            self.failed("start", error)
+            self._speak()
+        self._pid = pid
+        self._claims = {pid: claim}
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._background is not None:
+            self._background.wake()
+
+    # what others may ask
+
+    def endpoints(self) -> Mapping[str, Endpoint]:
+        """Return every endpoint with its visits so far, by name."""
+        return self._endpoints.count()
+
+    def report(self) -> Report | None:
+        """Return the latest report."""
+        return self._pipeline.store.report if self._pipeline else None
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return the snapshots kept, oldest first."""
+        return self._pipeline.store.snapshots if self._pipeline else ()
+
+    def take_snapshot(self, timeout: float) -> Snapshot:
+        """Take a snapshot now; callers that come while one is under way get the same.
+
+        Args:
+            timeout: Longest wait in seconds.
+
+        Raises:
+            SnapshotError: If it cannot be taken, or not in time.
+        """
+        if self._pid != os.getpid():
+            self._settle_in()
+        ticket = self._ticket
+        if ticket is None or ticket.done:
+            self._ticket = ticket = _Ticket()
+            self._wake()
+        deadline = time.monotonic() + timeout
+        while not ticket.done:
+            if self._background is None or time.monotonic() > deadline:
+                raise SnapshotError(
+                    f"no snapshot within {timeout:g} s; look for leakmw.self_error"
+                )
+            time.sleep(POLL_SECONDS)
+        if ticket.snapshot is None:
+            raise SnapshotError(ticket.failure.message if ticket.failure else "no snapshot")
+        return ticket.snapshot
+
+    def diff(self, older: str, newer: str) -> Diff:
+        """Compare two kept snapshots by their ids.
+
+        Raises:
+            KeyError: If one of them is not kept.
+            SnapshotError: If they cannot be compared.
+        """
+        if self._pipeline is None:
+            raise KeyError(older)
+        return self._pipeline.compare(older, newer)
+
+    def failed(self, where: str, error: BaseException) -> None:
+        """Count an error of leakmw's own and have it said once.
+
+        Args:
+            where: The step that failed.
+
+            error: What it raised; only its type and place are kept.
+        """
+        kind = (where, type(error).__name__)
+        if kind not in self._failures and len(self._failures) >= MAX_FAILURES:
+            return
+        self._failures[kind] = count = self._failures.get(kind, 0) + 1
+        if count == 1:
+            self._unsaid.append(Failure.of(where, error))
+            self._wake()
+
+    def close(self) -> None:
+        """End the thread and stop the tracer if leakmw started it."""
+        if self._background is not None:
+            self._background.stop()
+
+    # the background thread
+
+    def _work(self) -> None:
+        snapshot, failure = None, None
+        try:
+            pipeline = self._started()
+            if self._wanted():
+                snapshot = pipeline.snapshot(self._endpoints.count, self._in_flight)
+        except Exception as error:  # noqa: BLE001  # the app and the thread go on
+            self.failed("snapshot", error)
+            failure = Failure.of("snapshot", error)
+        if snapshot is not None:
+            self._seen = snapshot.visits
+            self._report()
+        self._answer(snapshot, failure)
+        self._speak()
+
+    def _started(self) -> Pipeline:
+        """Return the pipeline; importing and starting it takes time, so it is done here."""
+        if self._pipeline is None:
+            from leakmw.pipeline import Pipeline
+
+            self._pipeline = Pipeline(self._settings, _weakly(self.failed))
+            self._at_end.callback(self._pipeline.close)
+        self._pipeline.start()
+        return self._pipeline
+
+    def _report(self) -> None:
+        try:
+            self._started().report()
+        except Exception as error:  # noqa: BLE001  # the app and the thread go on
+            self.failed("report", error)
+
+    def _in_flight(self) -> int:
+        return self._begun - self._finished
+
+    def _wanted(self) -> bool:
+        waited_for = self._ticket is not None and not self._ticket.done
+        return waited_for or self._finished - self._seen >= self._every
+
+    def _answer(self, snapshot: Snapshot | None, failure: Failure | None) -> None:
+        ticket = self._ticket
+        if ticket is not None and (snapshot or failure):
+            ticket.snapshot, ticket.failure = snapshot, failure
+            ticket.done = True
+
+    def _speak(self) -> None:
+        """Say the failures that nobody has said yet."""
+        while self._unsaid:
+            failure = self._unsaid.popleft()
+            try:
+                self._started().say(failure, self._failures[failure.where, failure.kind])
+            except Exception:  # noqa: BLE001, S112  # there is nowhere left to say it
+                continue
+
+
+def _weakly(method: Callable[[str, BaseException], None]) -> Callable[[str, BaseException], None]:
+    """Return *method* without a hold on its monitor: the thread that gets it must not keep it."""
+    reference = weakref.WeakMethod(method)
+
+    def call(where: str, error: BaseException) -> None:
+        alive = reference()
+        if alive is not None:
+            alive(where, error)
+
+    return call

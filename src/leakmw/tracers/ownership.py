@@ -1,0 +1,82 @@
+"""Which frames of a traceback are the app's own code."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+
+PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+"""Where leakmw itself lies."""
+
+DEMO = os.path.join(PACKAGE, "demo") + os.sep
+"""The demonstration is an app like any other."""
+
+FACES = frozenset(PACKAGE + name for name in ("wsgi.py", "asgi.py", "flask.py", "django.py"))
+"""On the stack of every visit: what is outside of them is the server's."""
+
+ENTRANCES = frozenset({PACKAGE + "cli.py"})
+"""Outermost where the command line runs an app; says nothing of who allocated."""
+
+FRAMEWORKS = frozenset(
+    {
+        "asgiref", "django", "fastapi", "flask", "litestar", "quart", "rest_framework",
+        "sanic", "starlette", "strawberry", "werkzeug",
+    }
+)  # fmt: skip
+"""Packages whose own views do not make them the app's code."""
+
+_INSTALLED = ("site-packages", "dist-packages")
+
+
+class Ownership:
+    """Tells the app's own files from the standard library, installed packages and leakmw.
+
+    An app that is itself installed as a package is recognized by its views: the package of a view
+    that stands in ``site-packages`` is the app's own.
+
+    Args:
+        views: Files in which the app's views stand.
+    """
+
+    def __init__(self, views: frozenset[str] = frozenset()) -> None:
+        paths = sysconfig.get_paths()
+        library = {paths["stdlib"], paths["platstdlib"], paths["scripts"]}
+        self._libraries = tuple(os.path.realpath(path) + os.sep for path in library)
+        self.packages = frozenset(filter(None, map(_package, views)))
+        self._known: dict[str, bool] = {}
+
+    def own(self, file: str) -> bool:
+        """Say whether *file* is the app's own."""
+        known = self._known.get(file)
+        if known is None:
+            known = self._known[file] = self._owns(file)
+        return known
+
+    def _owns(self, file: str) -> bool:
+        if file.startswith("<") or ours(file):
+            return False
+        if _package_root(file) is not None:
+            return file.startswith(tuple(self.packages))
+        return not os.path.abspath(file).startswith(self._libraries)
+
+
+def ours(file: str) -> bool:
+    """Say whether *file* is leakmw's, its faces included, its demonstration not."""
+    return file.startswith(PACKAGE) and not file.startswith(DEMO)
+
+
+def _package_root(file: str) -> tuple[str, str] | None:
+    """Return the installation folder and the top-level name of an installed file."""
+    parts = file.split(os.sep)
+    for index in range(len(parts) - 2, -1, -1):
+        if parts[index] in _INSTALLED:
+            return os.sep.join(parts[: index + 1]), parts[index + 1]
+    return None
+
+
+def _package(view_file: str) -> str | None:
+    root = _package_root(view_file)
+    if root is None or root[1].removesuffix(".py") in FRAMEWORKS:
+        return None
+    folder, name = root
+    return os.path.join(folder, name) + ("" if name.endswith(".py") else os.sep)

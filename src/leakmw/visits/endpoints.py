@@ -1,0 +1,88 @@
+"""The bounded table of endpoint names and how often each was visited."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leakmw.records import OTHER, UNMATCHED, Endpoint, Route, Span
+from leakmw.visits.views import spans
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+METHODS = frozenset(
+    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "WS"}
+)
+"""What a client may send as a method without being counted under ``_OTHER``."""
+
+MAX_NAME = 200
+"""Longest name kept, in characters."""
+
+
+class Tally:
+    """The visits of one endpoint.
+
+    Attributes:
+        name: Endpoint name.
+        visits: Finished visits.
+        views: Where the code of its view stands.
+    """
+
+    __slots__ = ("name", "views", "visits")
+
+    def __init__(self, name: str, views: tuple[Span, ...] = ()) -> None:
+        self.name = name
+        self.views = views
+        self.visits = 0
+
+
+class Endpoints:
+    """Names visits out of a bounded set and counts them.
+
+    Nothing here takes a lock: a finalizer may end a visit while the same thread is in the middle
+    of another one, and a lock would deadlock there. Single dict operations are atomic in CPython.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._by_route: dict[tuple[str, str | None], Tally] = {}
+        self._by_name: dict[str, Tally] = {}
+
+    def tally(self, route: Route) -> Tally:
+        """Return the tally of *route*, a new one while there is room."""
+        method = route.method if route.method in METHODS else "_OTHER"
+        known = self._by_route.get((method, route.template))
+        if known is not None:
+            return known
+        tally = self.named(_name(method, route.template), route.view)
+        if tally.name != OTHER:
+            self._by_route[method, route.template] = tally
+        return tally
+
+    def named(self, name: str, view: object = None) -> Tally:
+        """Return the tally called *name*, a new one while there is room."""
+        name = name[:MAX_NAME]
+        known = self._by_name.get(name)
+        if known is not None:
+            return known
+        if len(self._by_name) >= self._cap and name not in {OTHER, UNMATCHED}:
+            return self.named(OTHER)
+        return self._by_name.setdefault(name, Tally(name, spans(view)))
+
+    def count(self) -> Mapping[str, Endpoint]:
+        """Return every endpoint with its visits so far, by name."""
+        tallies = tuple(self._by_name.values())
+        return {tally.name: Endpoint(tally.name, tally.visits, tally.views) for tally in tallies}
+
+    def reset(self) -> None:
+        """Start counting anew, as a forked worker does."""
+        for tally in tuple(self._by_name.values()):
+            tally.visits = 0
+
+
+def _name(method: str, template: str | None) -> str:
+    if template is None:
+        return UNMATCHED
+    if template.startswith("("):
+        return template
+    return f"{method} {template}"
