@@ -29,6 +29,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from leakmw.background import native
@@ -118,7 +119,7 @@ def _libc() -> ctypes.PyDLL:
 
 @contextmanager
 def _held_gil() -> Iterator[None]:
-    """Keep other threads from asking for the GIL; the app's switch interval is put back at once."""
+    """Keep other threads from asking for the GIL; the app's interval is put back at once."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(FORK_SWITCH_INTERVAL)
     try:
@@ -136,8 +137,7 @@ class _Limits(NamedTuple):
 
 
 def _limits(memory_bytes: int, seconds: float) -> _Limits:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        data_pages = int(statm.read().split()[5])
+    data_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
     data = data_pages * resource.getpagesize() + memory_bytes
     return _Limits(os.getpid(), data, int(seconds) + 1)
 

@@ -118,8 +118,8 @@ class Row(NamedTuple):
         traceback: A whole traceback behind the path: the one that holds most bytes.
         endpoint: Endpoint it was born under, where the tracer knows.
         birth: Window it was born in, where the tracer knows.
-        in_visit: Whether it was born while a visit was on the stack; ``None`` when the traceback is
-            too short to say.
+        in_visit: Whether it was born while a visit was on the stack; ``None`` when the traceback
+            is too short to say.
     """
 
     path: Traceback
@@ -415,7 +415,7 @@ class Tracer(Protocol):
         Args:
             views: Files in which the app's views stand: they are the app's own wherever they lie.
 
-            mark: Called at the very moment that the trace shows, so that visits can be counted then.
+            mark: Called at the very moment that the trace shows: visits are counted then.
 
         Raises:
             SnapshotError: If memory, time or the platform do not allow it now.

@@ -101,7 +101,7 @@ def _settled(share: Share, growths: list[float]) -> Judgement:
     return Judgement(
         Verdict.SETTLED,
         (
-            f"grew by {total:,.0f} bytes and then stopped: nothing in the last {len(last)} windows",
+            f"grew by {total:,.0f} bytes, then stopped: nothing in the last {len(last)} windows",
             _reason(share),
         ),
     )

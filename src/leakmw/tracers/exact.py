@@ -31,8 +31,8 @@ IN_PROCESS_BLOCKS = 500_000
 """Live blocks up to which the traces may be copied in this process, which stops it for 0.3 s."""
 
 COST = (
-    "tracemalloc is the tracer: it makes allocation 5 times slower with 1 frame and up to 30 times "
-    "with 25; cost_ratio counts leakmw's own thread and children only"
+    "tracemalloc is the tracer: it makes an app about 5 times slower with 1 frame and 30 times with "
+    "25; cost_ratio counts leakmw's own thread and children only"
 )
 
 
@@ -134,8 +134,8 @@ class ExactTracer:
         room = self._room()
         if room < needed:
             raise SnapshotError(
-                f"no snapshot: it takes up to {needed >> 20} MiB for a moment and the memory limit "
-                f"leaves {room >> 20} MiB; raise the limit or use fewer workers"
+                f"no snapshot: it takes up to {needed >> 20} MiB for a moment and the memory "
+                f"limit leaves {room >> 20} MiB; raise the limit or use fewer workers"
             )
         outcome = forked.run(
             lambda: _grouped_bytes(ownership),
