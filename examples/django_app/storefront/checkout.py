@@ -1,0 +1,69 @@
+"""What it costs and who bought it."""
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+
+from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from django.views import View
+from django.views.decorators.http import require_POST, require_safe
+
+from storefront.mistakes import LEAKS
+from storefront.models import Order, Product
+
+MAX_CACHED = 30
+CARRIERS = ("bike", "van", "post")
+
+
+@lru_cache(maxsize=None if "function-cache" in LEAKS else MAX_CACHED)
+def offers(number: int, postcode: str) -> dict[str, int]:
+    zone = sum(map(ord, postcode)) % 7
+    return {
+        f"{carrier} {postcode}": 300 + 50 * zone + number for carrier in CARRIERS
+    }  # leak: function-cache
+
+
+@require_safe
+def delivery(request: HttpRequest, number: int) -> JsonResponse:
+    return JsonResponse({"offers": offers(number, request.GET.get("postcode", "10115"))})
+
+
+class Cart:
+    def __init__(self, numbers: list[int]) -> None:
+        self.products = list(Product.objects.filter(pk__in=numbers))  # leak: method-cache
+
+    @lru_cache(maxsize=None if "method-cache" in LEAKS else MAX_CACHED)  # noqa: B019  # the mistake shown here
+    def total(self, country: str) -> int:
+        tax = 19 if country == "DE" else 20
+        cents: int = sum(product.cents for product in self.products)
+        return cents * (100 + tax) // 100
+
+
+@require_POST
+def cart_total(request: HttpRequest) -> JsonResponse:
+    wanted = json.loads(request.body)
+    return JsonResponse({"cents": Cart(wanted["products"]).total(wanted.get("country", "DE"))})
+
+
+class Orders(View):
+    def post(self, request: HttpRequest) -> JsonResponse:
+        wanted = json.loads(request.body)
+        lines = [
+            Order(customer=wanted["customer"], product=product, cents=product.cents)
+            for product in Product.objects.filter(pk__in=wanted["products"])
+        ]
+        Order.objects.bulk_create(lines)
+        return JsonResponse({"cents": sum(line.cents for line in lines)}, status=201)
+
+
+@require_safe
+def orders(request: HttpRequest) -> StreamingHttpResponse:
+    return StreamingHttpResponse(order_lines(), content_type="text/csv")
+
+
+def order_lines() -> Iterator[str]:
+    yield "order,customer,product,cents\n"
+    for row in Order.objects.order_by("-id").values_list("id", "customer", "product", "cents")[
+        :50
+    ]:
+        yield ",".join(map(str, row)) + "\n"

@@ -1,0 +1,48 @@
+"""What a visitor may like: one recommender serves the whole process."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from flask import Blueprint, current_app, request
+from flask.typing import ResponseReturnValue
+
+from flask_shop.mistakes import LEAKS
+
+MAX_KEPT = 30
+
+blueprint = Blueprint("recommender", __name__)
+
+
+class Recommender:
+    def __init__(self) -> None:
+        self.popularity: Counter[str] = Counter()
+        self.visitors: list[dict[str, str]] = []
+
+    def recommend(self, liked: str, visitor: Iterable[tuple[str, str]]) -> list[str]:
+        self.popularity[liked] += 1
+        self.visitors.append(dict(visitor))  # leak: recommender
+        if "recommender" not in LEAKS:
+            del self.visitors[:-MAX_KEPT]
+        return [category for category, _ in self.popularity.most_common(3)]
+
+
+@blueprint.get("/recommendations")
+def recommendations() -> ResponseReturnValue:
+    recommender = current_app.extensions["recommender"]
+    return {"liked": recommender.recommend(request.args.get("liked", "lamps"), request.headers)}
+
+
+FEATURES = np.random.default_rng(seed=7).random((600, 8))
+SHOWN: list[np.ndarray] = []
+
+
+@blueprint.get("/products/<int:number>/similar")
+def similar(number: int) -> ResponseReturnValue:
+    distances = np.abs(FEATURES - FEATURES[number]).sum(axis=1)
+    ranking = distances.argsort()  # leak: arrays
+    best = ranking[1:6]
+    SHOWN.append(best if "arrays" in LEAKS else best.copy())
+    if "arrays" not in LEAKS:
+        del SHOWN[:-MAX_KEPT]
+    return {"similar": best.tolist()}

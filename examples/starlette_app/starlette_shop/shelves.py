@@ -1,0 +1,86 @@
+"""Products side by side: objects that know each other, and must be closed to come apart."""
+
+import gc
+from collections import deque
+from typing import Self
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from starlette_shop.catalog import find
+from starlette_shop.mistakes import LEAKS
+
+MAX_BROWSED = 30
+
+
+class Shelf:
+    """A category, or a product in it, which knows its category for the breadcrumbs."""
+
+    def __init__(self, name: str, parent: Self | None = None) -> None:
+        self.name = name
+        self.parent = parent
+        self.children: list[Shelf] = []
+        if parent is not None:
+            parent.children.append(self)
+
+    def __del__(self) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for child in self.children:
+            child.parent = None
+        self.children.clear()
+
+    def path(self) -> str:
+        return f"{self.parent.path()} / {self.name}" if self.parent else self.name
+
+
+BROWSED: deque[Shelf] = deque()
+
+
+async def category(request: Request) -> JSONResponse:
+    shelf = Shelf(request.path_params["name"])
+    for title in find(shelf.name)[:8]:
+        Shelf(title, parent=shelf)  # leak: cycles
+    BROWSED.append(shelf)
+    if len(BROWSED) > MAX_BROWSED:
+        oldest = BROWSED.popleft()
+        if "cycles" not in LEAKS:
+            oldest.close()
+    paths = [child.path() for child in shelf.children]
+    return JSONResponse({"paths": paths, "browsed": BROWSED[0].name})
+
+
+def tune_collector() -> None:
+    """Collect young objects often, and never all of them: full collections made requests slow."""
+    gc.set_threshold(100, 2, 1_000_000)
+
+
+class Column:
+    """A product in a comparison; left open it shows up where leaks are looked for."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.others: list[Column] = []
+
+    def __del__(self) -> None:
+        if self.others:
+            gc.garbage.append(self)
+
+    def close(self) -> None:
+        self.others.clear()
+
+
+async def compare(request: Request) -> JSONResponse:
+    columns = [Column(name) for name in find(request.query_params["q"])[:4]]  # leak: garbage
+    for column in columns:
+        column.others.extend(other for other in columns if other is not column)
+    table = {column.name: [other.name for other in column.others] for column in columns}
+    if "garbage" not in LEAKS:
+        for column in columns:
+            column.close()
+    return JSONResponse(table)
+
+
+routes = [Route("/categories/{name}", category), Route("/compare", compare)]

@@ -1,0 +1,115 @@
+"""The demonstration: traffic to a leaky shop until leakmw has had enough windows to judge."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import sys
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from rich.console import Console
+from rich.progress import Progress
+
+from leakmw.demo import traffic
+from leakmw.demo.process import ServerError, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LEAK = "POST /login"
+"""The endpoint of the shop that leaks."""
+
+EVERY = 200
+"""Visits between two snapshots."""
+
+FRAMES = 16
+"""Deepest traceback kept: enough to reach from the shop to the middleware."""
+
+REPORT_SECONDS = 20
+"""Longest wait for the report of one snapshot."""
+
+POLL_SECONDS = 0.02
+
+Document = dict[str, Any]
+
+
+def run(*, requests: int, healthy: bool, as_json: bool) -> int:
+    """Send traffic to the shop and print what leakmw says.
+
+    Args:
+        requests: How many to send, rounded up to whole windows.
+
+        healthy: Switch the leak off.
+
+        as_json: Print the report as JSON instead of text.
+
+    Returns:
+        The exit status: 0 if leakmw suspects the leaking endpoint, or none in a healthy shop.
+
+    Raises:
+        ServerError: If the shop does not start, or stops answering.
+    """
+    token = secrets.token_hex(24)
+    settings = {"token": token, "every": EVERY, "frames": FRAMES}
+    windows = -(-requests // EVERY)
+    with serving(settings, leaky=not healthy) as url, _bar() as bar:
+        task = bar.add_task("Visiting a small shop", total=windows * EVERY)
+        try:
+            report, text = asyncio.run(_visit(url, token, windows, lambda: bar.advance(task)))
+        except httpx.HTTPError as error:
+            raise ServerError(f"the shop stopped answering: {error!r}") from error
+    sys.stdout.write(json.dumps(report, indent=2) + "\n" if as_json else text)
+    return _status(report, healthy=healthy)
+
+
+def _bar() -> Progress:
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not sys.stderr.isatty())
+
+
+async def _visit(
+    url: str, token: str, windows: int, answered: Callable[[], None]
+) -> tuple[Document, str]:
+    """Fill *windows* with visits, then return the report as JSON and as text."""
+    async with httpx.AsyncClient(
+        base_url=url,
+        timeout=REPORT_SECONDS,
+        trust_env=False,  # the shop is on this machine, whatever proxy the shell names
+    ) as client:
+        admin = {"Authorization": f"Bearer {token}"}
+        calls = traffic.calls()
+        report: Document = {}
+        for _ in range(windows):
+            await traffic.send(client, islice(calls, EVERY), answered=answered)
+            report = await _report_after(report, client, admin)
+        page = await client.get("/__leaks__/", headers=admin | {"Accept": "text/plain"})
+    return report, page.raise_for_status().text
+
+
+async def _report_after(
+    last: Document, client: httpx.AsyncClient, admin: dict[str, str]
+) -> Document:
+    """Wait for the report after *last*: this traffic is denser than what a snapshot takes."""
+    deadline = time.monotonic() + REPORT_SECONDS
+    while time.monotonic() < deadline:
+        response = await client.get("/__leaks__/api/report", headers=admin)
+        if response.is_success and response.json()["id"] != last.get("id"):
+            report: Document = response.json()
+            return report
+        await asyncio.sleep(POLL_SECONDS)
+    raise ServerError(f"no report for {EVERY} visits within {REPORT_SECONDS} s")
+
+
+def _status(report: Document, *, healthy: bool) -> int:
+    suspected = {
+        finding["endpoint"]
+        for finding in report["findings"]
+        if finding["verdict"] in {"leak", "suspect"}
+    }
+    if healthy:
+        return int(bool(suspected))
+    return int(LEAK not in suspected)
