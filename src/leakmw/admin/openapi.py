@@ -1,0 +1,176 @@
+"""The description of the admin endpoint for programs: OpenAPI 3.1."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from leakmw.admin.access import COOKIE
+from leakmw.admin.messages import CSS, FORM, HTML, JSON, MARKDOWN, TEXT
+from leakmw.report.document import schema
+
+Document = dict[str, Any]
+
+_ERRORS = {
+    400: "The query is wrong",
+    403: "Sent by the page of another site",
+    404: "Not here, or not yet",
+    405: "No such method here",
+    409: "Not possible in this state",
+    413: "The body is too large",
+    415: "The body is of an unexpected type",
+    429: "Too many changes in a short time",
+    503: "Not possible now",
+}
+
+_INFO = {
+    "title": "leakmw",
+    "version": "1",
+    "description": (
+        "Which endpoint of this worker leaks memory, and from which line. A request without the "
+        "token is not answered here but by the app. Each worker answers for itself alone."
+    ),
+}
+
+
+def description(root: str) -> Document:
+    """Return the description of what answers below *root*, the page's path without its slash."""
+    return {
+        "openapi": "3.1.0",
+        "info": _INFO,
+        "servers": [{"url": root}],
+        "security": [{"token": []}, {"cookie": []}],
+        "paths": _paths(),
+        "components": {
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            },
+            "schemas": _schemas(),
+        },
+    }
+
+
+def _paths() -> Document:
+    page = _read("The page; the report alone as text", _strings(HTML, TEXT, MARKDOWN))
+    report = _read("The latest report", _json("report"), 404)
+    listed = _read("The snapshots kept, oldest first", _json("snapshots"))
+    taken = _change("Take a snapshot", _response("Taken", _json("snapshot")), 201, 503)
+    taken["responses"]["303"] = {"description": "Taken; back to the page that asked"}
+    one = _read("One of the snapshots", _json("snapshot"), 404)
+    described = _read("This description", {JSON: {"schema": {"type": "object"}}})
+    collected = _change("Collect garbage", _response("Collected", _json("collection")), 200, 409)
+    return {
+        "/": {"get": page},
+        "/diff": {"get": _read("Growth as a page", _strings(HTML), 400, 404, 409)} | _COMPARED,
+        "/style.css": {"get": _read("The style of the pages", _strings(CSS))},
+        "/api/report": {"get": report},
+        "/api/snapshots": {"get": listed, "post": taken},
+        "/api/snapshots/{id}": {"get": one, "parameters": [_parameter("id", "path")]},
+        "/api/diff": {"get": _read("Growth between two", _json("diff"), 400, 404, 409)}
+        | _COMPARED,
+        "/api/gc": {"get": _read("The garbage collector and what it left", _json("gc"))},
+        "/api/gc/collect": {"post": collected},
+        "/api/openapi.json": {"get": described},
+    }
+
+
+def _read(summary: str, content: Document, *errors: int) -> Document:
+    """Describe a GET."""
+    return {"summary": summary, "responses": _responses(200, _response("OK", content), errors)}
+
+
+def _change(summary: str, answer: Document, status: int, *errors: int) -> Document:
+    """Describe a POST; it needs no body, and looks at none."""
+    return {
+        "summary": summary,
+        "requestBody": {"content": {JSON: {"schema": {}}, FORM: {"schema": {}}}},
+        "responses": _responses(status, answer, (403, 413, 415, 429, *errors)),
+    }
+
+
+def _responses(status: int, answer: Document, errors: tuple[int, ...]) -> Document:
+    refused = {
+        str(error): _response(_ERRORS[error], _json("error")) for error in sorted((405, *errors))
+    }
+    return {str(status): answer} | refused
+
+
+def _response(meaning: str, content: Document) -> Document:
+    return {"description": meaning, "content": content}
+
+
+def _json(name: str) -> Document:
+    return {JSON: {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+def _strings(*media_types: str) -> Document:
+    return {media_type: {"schema": {"type": "string"}} for media_type in media_types}
+
+
+def _parameter(name: str, where: str) -> Document:
+    return {"name": name, "in": where, "required": True, "schema": {"type": "string"}}
+
+
+_COMPARED = {"parameters": [_parameter("from", "query"), _parameter("to", "query")]}
+
+
+def _schemas() -> Document:
+    """Return the published schemas of the report, and those of what only the admin says."""
+    published: Document = json.loads(
+        json.dumps(schema()).replace("#/$defs/", "#/components/schemas/")
+    )
+    shared: Document = published.pop("$defs")
+    for key in ("$schema", "$id"):
+        published.pop(key)
+    return shared | {"report": published} | _OWN
+
+
+def _object(**properties: Document) -> Document:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _list(items: Document) -> Document:
+    return {"type": "array", "items": items}
+
+
+_COUNT = {"type": "integer", "minimum": 0}
+_TEXT = {"type": "string"}
+_BYTES = {"type": ["integer", "null"], "minimum": 0}
+
+_GROUP = _object(
+    type=_TEXT,
+    born_at={
+        "oneOf": [
+            _object(file=_TEXT, line=_COUNT),
+            {"type": "null", "description": "tracemalloc did not see it."},
+        ]
+    },
+    count=_COUNT,
+    bytes=_COUNT | {"description": "Their own, without what they refer to."},
+)
+
+_OWN = {
+    "error": _object(error=_object(code=_TEXT, message=_TEXT)),
+    "snapshots": _object(snapshots=_list({"$ref": "#/components/schemas/snapshot"})),
+    "gc": _object(
+        enabled={"type": "boolean"},
+        counts=_list(_COUNT),
+        thresholds=_list(_COUNT),
+        stats=_list(_object(collections=_COUNT, collected=_COUNT, uncollectable=_COUNT)),
+        debug=_list(_TEXT) | {"description": "Names of the debugging flags that are set."},
+        frozen_objects=_COUNT,
+        garbage=_object(
+            length=_COUNT | {"description": "Objects in gc.garbage."},
+            examined=_COUNT | {"description": "Objects of it that were looked at."},
+            groups=_list(_GROUP) | {"description": "Most bytes first."},
+            groups_left_out=_COUNT,
+        ),
+    ),
+    "collection": _object(
+        unreachable_objects=_COUNT | {"description": "Found by the collector."},
+        freed_objects=_COUNT | {"description": "Those of them that are gone."},
+        rss_bytes=_object(before=_BYTES, after=_BYTES),
+        seconds={"type": "number", "minimum": 0},
+    ),
+}
