@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -12,6 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 THREAD_NAME = "leakmw"
+
+
+class Process:
+    """The process that this code runs in, without a system call for each look.
+
+    Attributes:
+        pid: Its id, also after a fork.
+    """
+
+    __slots__ = ("pid",)
+
+    def __init__(self) -> None:
+        self.look()
+        os.register_at_fork(after_in_child=self.look)
+
+    def look(self) -> None:
+        """Ask the system; all that may safely be done in a forked child."""
+        self.pid = os.getpid()
+
+
+process = Process()
 
 
 def native(module: str, name: str) -> Any:

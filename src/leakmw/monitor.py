@@ -5,14 +5,13 @@ The only place that knows the whole flow, and the only one that swallows leakmw'
 
 from __future__ import annotations
 
-import os
 import time
 import weakref
 from collections import deque
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from leakmw.background import Background
+from leakmw.background import Background, process
 from leakmw.records import UNMATCHED, Failure, SnapshotError, Visit
 from leakmw.visits.endpoints import Endpoints
 
@@ -60,6 +59,7 @@ class Monitor:
         self._route = route
         self._every = settings.every
         self._endpoints = Endpoints(settings.max_endpoints)
+        self._tally = self._by_route if settings.endpoint is None else self._by_namer
         self._pid = 0
         self._claims: dict[int, object] = {}
         self._forget()
@@ -78,7 +78,7 @@ class Monitor:
 
     def begin(self) -> Visit:
         """Count a visit that begins; its caller must :meth:`finish` it."""
-        if self._pid != os.getpid():
+        if self._pid != process.pid:
             self._settle_in()
         self._begun += 1
         return Visit()
@@ -104,16 +104,17 @@ class Monitor:
         if finished % self._every == 0:
             self._wake()
 
-    def _tally(self, request: Mapping[str, Any]) -> Tally:
+    def _by_route(self, request: Mapping[str, Any]) -> Tally:
+        return self._endpoints.tally(self._route(request))
+
+    def _by_namer(self, request: Mapping[str, Any]) -> Tally:
         namer = self._settings.endpoint
         name = None if namer is None else namer(request)
-        if name is not None:
-            return self._endpoints.named(str(name))
-        return self._endpoints.tally(self._route(request))
+        return self._by_route(request) if name is None else self._endpoints.named(str(name))
 
     def _settle_in(self) -> None:
         """Start anew in this process: the thread and the history stayed in the parent."""
-        pid, claim = os.getpid(), object()
+        pid, claim = process.pid, object()
         if self._claims.setdefault(pid, claim) is not claim:
             return  # another thread is at it
         self._forget()
@@ -155,7 +156,7 @@ class Monitor:
         Raises:
             SnapshotError: If it cannot be taken, or not in time.
         """
-        if self._pid != os.getpid():
+        if self._pid != process.pid:
             self._settle_in()
         ticket = self._ticket
         if ticket is None or ticket.done:

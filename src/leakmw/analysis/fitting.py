@@ -238,7 +238,7 @@ def _least_squares(
 def _residual(
     growths: Sequence[float], series: Sequence[Sequence[float]], weights: Sequence[float]
 ) -> float:
-    return sum(
+    return math.fsum(
         (growth - _dot(weights, amounts)) ** 2
         for growth, *amounts in zip(growths, *series, strict=True)
     )

@@ -31,7 +31,7 @@ IN_PROCESS_BLOCKS = 500_000
 """Live blocks up to which the traces may be copied in this process, which stops it for 0.3 s."""
 
 COST = (
-    "tracemalloc is the tracer: it makes an app about 5 times slower with 1 frame and 30 times with "
+    "tracemalloc is the tracer: it makes an app about 5 times slower with 1 frame, 30 times with "
     "25; cost_ratio counts leakmw's own thread and children only"
 )
 

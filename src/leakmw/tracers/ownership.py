@@ -11,7 +11,10 @@ PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 DEMO = os.path.join(PACKAGE, "demo") + os.sep
 """The demonstration is an app like any other."""
 
-FACES = frozenset(PACKAGE + name for name in ("wsgi.py", "asgi.py", "flask.py", "django.py"))
+FACES = frozenset(
+    os.path.join(PACKAGE, *names)
+    for names in (("wsgi.py",), ("asgi.py",), ("flask.py",), ("django", "middleware.py"))
+)
 """On the stack of every visit: what is outside of them is the server's."""
 
 ENTRANCES = frozenset({PACKAGE + "cli.py"})

@@ -49,13 +49,16 @@ class Endpoints:
         self._by_name: dict[str, Tally] = {}
 
     def tally(self, route: Route) -> Tally:
-        """Return the tally of *route*, a new one while there is room."""
-        method = route.method if route.method in METHODS else "_OTHER"
-        known = self._by_route.get((method, route.template))
+        """Return the tally of *route*, a new one while there is room.
+
+        Only known methods are looked up by route, so that table is as bounded as the names.
+        """
+        known = self._by_route.get(route[:2])
         if known is not None:
             return known
+        method = route.method if route.method in METHODS else "_OTHER"
         tally = self.named(_name(method, route.template), route.view)
-        if tally.name != OTHER:
+        if tally.name != OTHER and method == route.method:
             self._by_route[method, route.template] = tally
         return tally
 
