@@ -6,6 +6,7 @@ python traffic.py http://127.0.0.1:8000 --requests 3000 --concurrency 8
 import argparse
 import asyncio
 import random
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -53,12 +54,8 @@ async def send(url: str, *, requests: int, concurrency: int, seed: int = 1) -> C
     """Send *requests* to the shop at *url* and count the statuses that come back."""
     statuses: Counter[int] = Counter()
     todo = calls(requests, seed)
-    async with (
-        httpx.AsyncClient(base_url=url, timeout=60) as client,
-        asyncio.TaskGroup() as visitors,
-    ):
-        for _ in range(concurrency):
-            visitors.create_task(visit(client, todo, statuses))
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+        await asyncio.gather(*(visit(client, todo, statuses) for _ in range(concurrency)))
     return statuses
 
 
@@ -68,9 +65,11 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=3000)
     parser.add_argument("--concurrency", type=int, default=8)
     options = parser.parse_args()
-    statuses = asyncio.run(
-        send(options.url, requests=options.requests, concurrency=options.concurrency)
-    )
+    sending = send(options.url, requests=options.requests, concurrency=options.concurrency)
+    try:
+        statuses = asyncio.run(sending)
+    except httpx.HTTPError as error:
+        sys.exit(f"{options.url} does not answer: {error!r}")
     for status, count in sorted(statuses.items()):
         print(f"{count:6} answered {status}")
 

@@ -3,10 +3,10 @@
 import os
 
 from flask import Flask
-from leakmw.flask import LeakMW
 
 from flask_shop import accounts, catalog, checkout, database, recommender, shelves
 from flask_shop.mistakes import LEAKS
+from leakmw.flask import LeakMW
 
 
 def create_app() -> Flask:

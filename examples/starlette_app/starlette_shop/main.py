@@ -4,10 +4,10 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 
-from leakmw.asgi import LeakMiddleware
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
+from leakmw.asgi import LeakMiddleware
 from starlette_shop import accounts, catalog, checkout, recommender, shelves
 from starlette_shop.database import Database
 from starlette_shop.mistakes import LEAKS

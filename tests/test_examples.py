@@ -1,0 +1,166 @@
+"""Each example shop under its real server: every mistake is named, and nothing else is."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+TOKEN = "0123456789abcdef-examples"
+EVERY = 250
+REQUESTS = 12 * EVERY
+
+MISTAKES = {
+    "sessions": "POST /login",
+    "cycles": "GET /categories/{name}",
+    "garbage": "GET /compare",
+    "recommender": "GET /recommendations",
+    "cursors": "GET /pages",
+    "arrays": "GET /products/{number}/similar",
+    "function-cache": "GET /products/{number}/delivery",
+    "method-cache": "POST /cart/total",
+}
+"""The endpoint at which each marked line of the shops leaks."""
+
+GUNICORN = ("gunicorn", "--worker-class", "gthread", "--threads", "8", "--bind", "127.0.0.1:0")
+UVICORN = ("uvicorn", "--port", "0", "--no-access-log")
+
+Place = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """An example under one of the servers that its README names."""
+
+    folder: Path
+    serve: tuple[str, ...]
+    concurrency: int
+    prepare: tuple[str, ...] = ()
+
+    def marked(self) -> Mapping[str, set[Place]]:
+        """Return the lines that say of themselves which leak they are."""
+        places: defaultdict[str, set[Place]] = defaultdict(set)
+        for file in self.folder.rglob("*.py"):
+            for number, line in enumerate(file.read_text().splitlines(), start=1):
+                if mark := re.search(r"# leak: (.+)$", line):
+                    places[mark[1]].add((str(file.relative_to(self.folder)), number))
+        return places
+
+
+SHOPS = {
+    "flask-gunicorn": Shop(EXAMPLES / "flask_app", (*GUNICORN, "flask_shop:create_app()"), 8),
+    "django-gunicorn": Shop(
+        EXAMPLES / "django_app",
+        (*GUNICORN, "django_shop.wsgi"),
+        concurrency=8,
+        prepare=("manage.py", "migrate"),
+    ),
+    "django-uvicorn": Shop(
+        EXAMPLES / "django_app",
+        (*UVICORN, "django_shop.asgi:application"),
+        concurrency=8,
+        prepare=("manage.py", "migrate"),
+    ),
+    "starlette-uvicorn": Shop(
+        EXAMPLES / "starlette_app", (*UVICORN, "starlette_shop.main:app"), concurrency=32
+    ),
+}
+
+
+@pytest.fixture(params=SHOPS)
+def shop(request: pytest.FixtureRequest) -> Shop:
+    """Each example under each of its servers."""
+    return SHOPS[request.param]
+
+
+def test_each_mistake_is_suspected_at_its_endpoint_and_line(shop: Shop, tmp_path: Path) -> None:
+    """With the mistakes on, every one of them is reported where it is made, and nothing else."""
+    places = suspects(visited(shop, tmp_path, leaks="1"))
+    marked = shop.marked()
+    assert set(marked) == set(MISTAKES)
+    missed = {name for name, endpoint in MISTAKES.items() if not places[endpoint] & marked[name]}
+    assert not missed, places
+    assert set(places) == set(MISTAKES.values()), places
+
+
+def test_a_healthy_shop_has_no_suspect(shop: Shop, tmp_path: Path) -> None:
+    """With the mistakes off, the same traffic leaves nothing to suspect."""
+    assert not suspects(visited(shop, tmp_path, leaks=""))
+
+
+def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> dict[str, Any]:
+    """Serve the shop, send the traffic of its README and return the report after it."""
+    environment = os.environ | {
+        "HOME": str(tmp_path),
+        "LEAKMW_EVERY": str(EVERY),
+        "LEAKMW_FRAMES": "16",
+        "LEAKMW_TOKEN": TOKEN,
+        "LEAKMW_TOP": "100",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "SHOP_DATABASE": str(tmp_path / "shop.sqlite3"),
+        "SHOP_LEAKS": leaks,
+    }
+    if shop.prepare:
+        run(shop.prepare, cwd=shop.folder, env=environment)
+    with (tmp_path / "server.log").open("w+") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", *shop.serve],
+            cwd=shop.folder, env=environment, stdout=log, stderr=log,
+        )  # fmt: skip
+        try:
+            url = address(server, tmp_path / "server.log")
+            traffic = ("traffic.py", url, "--requests", f"{REQUESTS}")
+            run((*traffic, "--concurrency", f"{shop.concurrency}"), cwd=EXAMPLES, env=environment)
+            return last_report(url)
+        finally:
+            server.terminate()
+            server.wait()
+
+
+def run(command: tuple[str, ...], *, cwd: Path, env: Mapping[str, str]) -> None:
+    """Run a script of the examples to its end."""
+    subprocess.run([sys.executable, *command], cwd=cwd, env=env, check=True)
+
+
+def address(server: subprocess.Popen[bytes], log: Path) -> str:
+    """Wait until the server says where it listens."""
+    while server.poll() is None:
+        if said := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
+            return said[0]
+        time.sleep(0.05)
+    pytest.fail(log.read_text())
+
+
+def last_report(url: str) -> dict[str, Any]:
+    """Take one more snapshot, which waits for the one under way, and return the report on it."""
+    with httpx.Client(base_url=f"{url}/__leaks__/api/", timeout=60) as admin:
+        admin.headers["Authorization"] = f"Bearer {TOKEN}"
+        taken = admin.post("snapshots").raise_for_status().json()
+        while True:
+            report: dict[str, Any] = admin.get("report").raise_for_status().json()
+            if report["id"] == taken["id"]:
+                return report
+            time.sleep(0.05)
+
+
+def suspects(report: dict[str, Any]) -> Mapping[str, set[Place]]:
+    """Return the suspected lines by endpoint, however the framework writes its parameters."""
+    places: defaultdict[str, set[Place]] = defaultdict(set)
+    for finding in report["findings"]:
+        if finding["verdict"] == "suspect":
+            endpoint = re.sub(r"[<{](?:\w+:)?(\w+)(?::\w+)?[>}]", r"{\1}", finding["endpoint"])
+            places[endpoint].add((finding["site"]["file"], finding["site"]["line"]))
+    return places
