@@ -1,0 +1,50 @@
+"""Names for apps without routes: their paths, as long as there are few of them."""
+
+from __future__ import annotations
+
+from leakmw.records import OTHER
+
+CAP = 50
+"""Paths of one app that become names of their own."""
+
+MAX_LENGTH = 150
+"""Longest path, in characters, that becomes a name."""
+
+
+class Paths:
+    """The first paths that an app answered; whatever a scanner sends, they stay few.
+
+    Takes no lock, as a visit may be named in a finalizer: a slot is claimed by one step of an
+    iterator, which no other thread can share.
+    """
+
+    __slots__ = ("_known", "_slots")
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+        self._slots = iter(range(CAP))
+
+    def template(self, path: str, *, found: bool) -> str | None:
+        """Return what stands for *path* where a route template would.
+
+        Args:
+            path: Path below the app, percent-decoded, with its first slash.
+
+            found: Whether the app knew it: ``False`` when it answered 404 or 405.
+
+        Returns:
+            The path itself, ``(other)`` once there are too many, ``None`` when it was not found.
+        """
+        if not found:
+            return None
+        if path in self._known:
+            return path
+        if not _is_plain(path) or next(self._slots, None) is None:
+            return OTHER
+        self._known.add(path)
+        return path
+
+
+def _is_plain(path: str) -> bool:
+    """Return whether *path* can stand in a log line: a client may send anything."""
+    return path.startswith("/") and len(path) <= MAX_LENGTH and path.isprintable()

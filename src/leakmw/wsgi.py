@@ -1,0 +1,227 @@
+"""The WSGI face: a visit lasts from the call of the app to ``close()`` of what it returned."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from leakmw.admin.messages import BODY_LIMIT, AdminRequest
+from leakmw.admin.service import Service
+from leakmw.monitor import Monitor
+from leakmw.records import ROUTE_KEY, VISIT_KEY
+from leakmw.settings import Settings
+from leakmw.visits.ending import Ending
+from leakmw.visits.wsgi_routes import PATH_KEY, STATUS_KEY, WsgiRoutes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from werkzeug.wrappers import Request
+
+    from leakmw.records import Visit
+    from leakmw.visits.ending import Finish
+
+
+class LeakMiddleware:
+    """Watches a WSGI app; with ``enabled=False`` the app itself comes back.
+
+    Args:
+        app: The app to watch.
+
+        settings: A whole ``Settings``, or settings by name.
+
+        overrides: Settings by name, winning over *settings*.
+
+    Attributes:
+        app: The app watched.
+
+        monitor: What counts the visits and makes the reports.
+
+    Raises:
+        SettingsError: If a setting is unknown or wrong.
+    """
+
+    __slots__ = ("_admin", "_begin", "_finish", "_name", "app", "monitor")
+
+    app: WSGIApplication
+    monitor: Monitor
+    _admin: _Admin | None
+    _begin: Callable[[], Visit]
+    _finish: Finish
+    _name: Callable[[Visit, Mapping[str, Any]], None]
+
+    def __new__(
+        cls,
+        app: WSGIApplication,
+        settings: Settings | Mapping[str, Any] | None = None,
+        **overrides: Any,
+    ) -> Self:
+        """Return the watched app."""
+        chosen = Settings.load(settings, **overrides)
+        if not chosen.enabled:
+            return app  # type: ignore[return-value]  # who switches leakmw off pays nothing
+        self = super().__new__(cls)
+        monitor = Monitor(chosen, WsgiRoutes())
+        self.app = app
+        self._admin = _Admin(chosen, monitor) if chosen.token else None
+        self._begin, self._name, self._finish = monitor.begin, monitor.name, monitor.finish
+        self.monitor = monitor
+        return self
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request."""
+        path = environ.get("PATH_INFO", "")
+        if self._admin is not None and path.startswith(self._admin.path):
+            answer = self._admin.answer(environ)
+            if answer is not None:
+                return answer(environ, start_response)
+        outer: Visit | None = environ.get(VISIT_KEY)
+        if outer is not None:
+            if not outer.finished:  # the face around this one counts, and sees the same environ
+                return self.app(environ, start_response)
+            environ.pop(ROUTE_KEY, None)
+            environ.pop(STATUS_KEY, None)
+        environ[PATH_KEY] = path
+        environ[VISIT_KEY] = visit = self._begin()
+        return self._serve(visit, environ, start_response)
+
+    def _serve(
+        self, visit: Visit, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        name = self._name
+
+        def start(status: str, headers: Any, *rest: Any, **named: Any) -> Any:
+            environ[STATUS_KEY] = status
+            name(visit, environ)  # now: Flask forgets the request before it returns
+            return start_response(status, headers, *rest, **named)
+
+        try:
+            iterable = self.app(environ, start)
+        except BaseException:
+            self._finish(visit, environ)
+            raise
+        wrapper = environ.get("wsgi.file_wrapper")
+        if wrapper is not None and _is_file(iterable, wrapper):
+            name(visit, environ)
+            return _ending_at_close(iterable, self._finish, visit)
+        body = _SizedBody if hasattr(iterable, "__len__") else _Body
+        return body(iterable, self._finish, visit, environ)
+
+
+class _Body:
+    """What the app returned, with the visit's end behind its ``close()``.
+
+    No generator: closing one that nobody has started runs none of its code. Each chunk is made
+    below a frame of this file, by which a tracer tells that it was made for a visit.
+    """
+
+    __slots__ = ("_environ", "_finish", "_iterable", "_iterator", "_visit")
+
+    def __init__(
+        self, iterable: Any, finish: Finish, visit: Visit, environ: WSGIEnvironment
+    ) -> None:
+        # what is no iterator raises the same in next() as it would have without us
+        self._iterable = self._iterator = iterable
+        self._finish = finish
+        self._visit = visit
+        self._environ = environ
+
+    def __iter__(self) -> Iterator[bytes]:
+        self._iterator = iter(self._iterable)
+        return self
+
+    def __next__(self) -> bytes:
+        chunk: bytes = next(self._iterator)
+        return chunk
+
+    def close(self) -> None:
+        """Close the app's iterable, then end the visit."""
+        try:
+            close = getattr(self._iterable, "close", None)
+            if close is not None:
+                close()
+        finally:
+            self._finish(self._visit, self._environ)
+
+    def __del__(self) -> None:
+        # some servers forget close(), and a visit must not stay in flight for ever
+        self._finish(self._visit, self._environ)
+
+
+class _SizedBody(_Body):
+    """A body of an app that told its length: servers make Content-Length of it (PEP 3333)."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return len(self._iterable)
+
+
+def _is_file(iterable: object, wrapper: Any) -> bool:
+    """Return whether the server will look for *iterable* to be its own file wrapper.
+
+    uWSGI's wrapper is a function that remembers the file and gives it back as it is.
+    """
+    if isinstance(wrapper, type):
+        return isinstance(iterable, wrapper)
+    return hasattr(iterable, "fileno")
+
+
+def _ending_at_close(file: Any, finish: Finish, visit: Visit) -> Iterable[bytes]:
+    """Return *file* itself, so that the server may use sendfile, with the visit's end chained."""
+    try:
+        file.close = Ending(finish, visit, getattr(file, "close", None))
+    except (AttributeError, TypeError):  # made in C: nobody can tell when it is sent
+        finish(visit, None)
+    wrapped: Iterable[bytes] = file
+    return wrapped
+
+
+class _Admin:
+    """Carries requests to the admin service and its answers back.
+
+    Attributes:
+        path: What the path of every request to it begins with.
+    """
+
+    __slots__ = ("_failed", "_service", "path")
+
+    def __init__(self, settings: Settings, monitor: Monitor) -> None:
+        self.path = settings.path
+        self._service = Service(settings, monitor)
+        self._failed = monitor.failed
+
+    def answer(self, environ: WSGIEnvironment) -> WSGIApplication | None:
+        """Return what answers the request, or ``None`` when that is up to the app."""
+        from werkzeug.wrappers import Request, Response
+
+        request = Request(environ, populate_request=False)
+        try:
+            asked = _asked(request)
+            if not self._service.admits(asked):
+                return None
+        except Exception as error:  # noqa: BLE001  # what anyone may send must not stop the app
+            self._failed("admin", error)
+            return None
+        try:
+            body = request.stream.read(BODY_LIMIT + 1)
+            answer = self._service.handle(replace(asked, body=body))
+        except Exception as error:  # noqa: BLE001  # said once, like all errors of our own
+            self._failed("admin", error)
+            answer = None
+        if answer is None:
+            return Response(status=500)
+        return Response(answer.body, answer.status, answer.headers)
+
+
+def _asked(request: Request) -> AdminRequest:
+    """Return *request* without its body, which is the app's if the service does not admit it."""
+    return AdminRequest(
+        method=request.method,
+        path=request.path,
+        query=request.query_string.decode("latin-1"),
+        headers={name.lower(): value for name, value in request.headers},
+        prefix=request.root_path,
+        origin=request.host_url.rstrip("/"),
+    )
