@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import uuid
 from dataclasses import replace
@@ -87,6 +88,7 @@ class Pipeline:
             trace=trace,
             endpoints=moment.endpoints,
             in_flight=moment.in_flight,
+            collections=gc.get_stats()[-1]["collections"] if gc.isenabled() else None,
             memory=meters.memory(),
             engine=self._engine(tracer),
         )

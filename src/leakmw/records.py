@@ -211,6 +211,7 @@ class Snapshot:
         trace: The tracer's rows.
         endpoints: Every endpoint with its visits so far, by name.
         in_flight: Visits that were being served.
+        collections: Full garbage collections so far; ``None`` while the collector is off.
         memory: The meters.
         engine: The tracer and its cost.
     """
@@ -224,6 +225,7 @@ class Snapshot:
     in_flight: int
     memory: Memory
     engine: Engine
+    collections: int | None = None
 
     @property
     def visits(self) -> int:
@@ -453,6 +455,7 @@ class Monitored(Protocol):
 
         Raises:
             KeyError: If one of them is not kept.
+            SnapshotError: If they cannot be compared.
         """
 
 

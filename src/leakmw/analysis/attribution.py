@@ -52,11 +52,21 @@ class Windows(NamedTuple):
         visits: Visits of each endpoint in each window, by name.
         seconds: Length of each window.
         in_flight: Most visits seen in flight at a snapshot.
+        collections: Full garbage collections in each window; ``None`` while the collector is off.
     """
 
     visits: dict[str, list[float]]
     seconds: list[float]
     in_flight: int
+    collections: list[float] | None = None
+
+    def cut(self, part: slice) -> Windows:
+        """Return the windows of *part* alone."""
+        return self._replace(
+            visits={name: counts[part] for name, counts in self.visits.items()},
+            seconds=self.seconds[part],
+            collections=self.collections and self.collections[part],
+        )
 
 
 def windows(snapshots: Sequence[Snapshot]) -> Windows:
@@ -72,7 +82,12 @@ def windows(snapshots: Sequence[Snapshot]) -> Windows:
         visits={name: steps(count) for name, count in counts.items() if count[-1] > count[0]},
         seconds=steps([snapshot.clock for snapshot in snapshots]),
         in_flight=max(snapshot.in_flight for snapshot in snapshots),
+        collections=None if snapshots[-1].collections is None else _collections(snapshots),
     )
+
+
+def _collections(snapshots: Sequence[Snapshot]) -> list[float]:
+    return steps([snapshot.collections or 0 for snapshot in snapshots])
 
 
 def steps(levels: Sequence[float]) -> list[float]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from leakmw.analysis.attribution import Share, Windows, attribute, windows
+from leakmw.analysis.attribution import attribute, windows
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.series import comparable
 from leakmw.analysis.verdicts import judge
@@ -26,6 +26,7 @@ from leakmw.records import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from leakmw.analysis.attribution import Share, Windows
     from leakmw.settings import Settings
 
 MOST_SITES = 100
@@ -100,11 +101,7 @@ def compare(
     part = slice(kept.index(older), kept.index(newer))
     everything = windows(kept)
     shares = [_cut(share, part) for share in _merged(attribute(kept, everything))]
-    during = Windows(
-        {name: counts[part] for name, counts in everything.visits.items()},
-        everything.seconds[part],
-        everything.in_flight,
-    )
+    during = everything.cut(part)
     moved = sorted(shares, key=lambda share: -abs(sum(share.bytes)))[:MOST_SITES]
     sites = [_growth(share, during, describe) for share in moved if any(share.bytes)]
     sites.sort(key=lambda growth: -growth.bytes)
@@ -135,7 +132,7 @@ def _merged(shares: Iterable[Share]) -> list[Share]:
 def _finding(
     share: Share, during: Windows, describe: Callable[[Traceback], Traceback]
 ) -> Finding | None:
-    judgement = judge(share, during.visits.get(share.endpoint, during.seconds))
+    judgement = judge(share, during)
     if judgement.verdict is None:
         return None
     growth = _growth(share, during, describe)

@@ -6,16 +6,19 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.fitting import ratio
-from leakmw.records import BACKGROUND, Estimate, Verdict
+from leakmw.records import BACKGROUND, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leakmw.analysis.attribution import Share
+    from leakmw.analysis.attribution import Share, Windows
 
 SUSPECT_WINDOWS = 5
 """Windows in a row in which a suspect has grown. A level that only fluctuates rises five times
 in a row once in 720 times, and then mostly by too unequal steps for the second test."""
+
+SUSPECT_BYTES = 4096
+"""Growth in those windows below which nobody is called."""
 
 SUSPECT_CONFIDENCE = 0.995
 """Of the growth per request being above zero."""
@@ -42,20 +45,20 @@ class Judgement(NamedTuple):
     evidence: tuple[str, ...] = ()
 
 
-def judge(share: Share, amounts: Sequence[float]) -> Judgement:
+def judge(share: Share, during: Windows) -> Judgement:
     """Judge the growth of one endpoint at one place.
 
     Args:
         share: Growth in each window.
 
-        amounts: Visits of the endpoint in each window, or its seconds for ``(background)``.
+        during: The windows.
     """
+    amounts = during.visits.get(share.endpoint, during.seconds)
     active = [(g, x) for g, x in zip(share.bytes, amounts, strict=True) if x > 0]
     run = _run([growth for growth, _ in active])
-    if run >= SUSPECT_WINDOWS:
-        growths, base = zip(*active[-run:], strict=True)
-        if _above_zero(ratio(growths, base, SUSPECT_CONFIDENCE)):
-            return Judgement(Verdict.SUSPECT, _suspicion(share, growths, base))
+    growths, base = [g for g, _ in active[-run:]], [x for _, x in active[-run:]]
+    if run >= SUSPECT_WINDOWS and _suspicious(growths, base):
+        return Judgement(Verdict.SUSPECT, _suspicion(share, growths, base, during))
     return _settled(share, [growth for growth, _ in active])
 
 
@@ -64,18 +67,32 @@ def _run(growths: Sequence[float]) -> int:
     return len(list(takewhile(lambda growth: growth > 0, reversed(growths))))
 
 
-def _above_zero(estimate: Estimate) -> bool:
-    return estimate.low is not None and estimate.low > 0
+def _suspicious(growths: Sequence[float], base: Sequence[float]) -> bool:
+    low = ratio(growths, base, SUSPECT_CONFIDENCE).low
+    return sum(growths) >= SUSPECT_BYTES and low is not None and low > 0
 
 
-def _suspicion(share: Share, growths: Sequence[float], base: Sequence[float]) -> tuple[str, ...]:
+def _suspicion(
+    share: Share, growths: Sequence[float], base: Sequence[float], during: Windows
+) -> tuple[str, ...]:
     unit = "bytes per second" if share.endpoint == BACKGROUND else "bytes per request"
     series = ", ".join(f"{g / x:,.0f}" for g, x in zip(growths[-8:], base[-8:], strict=True))
     return (
         f"grew in each of the last {len(growths)} windows: {series} {unit}",
         _reason(share),
-        "what might bound it has not been looked for: a suspicion, not yet a verdict",
+        _collected(during.collections and during.collections[-len(growths) + 1 :]),
     )
+
+
+def _collected(collections: Sequence[float] | None) -> str:
+    """Say whether this may be garbage that only waits for the collector."""
+    if collections is None:
+        return "the garbage collector is off: this may be cycles that it would free"
+    times = round(sum(collections))
+    if times == 0:
+        return "no full garbage collection has run meanwhile: this may be cycles that wait for one"
+    counted = "a full garbage collection has" if times == 1 else f"{times:,} full collections have"
+    return f"{counted} run meanwhile and left it: it is no garbage"
 
 
 def _reason(share: Share) -> str:
