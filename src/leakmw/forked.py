@@ -86,6 +86,8 @@ def run(
     Raises:
         ForkError: With the reason and what happened to the child.
     """
+    if not AVAILABLE:
+        raise ForkError("forking is not safe on this platform")
     libc = _libc()
     reader, writer = os.pipe()
     try:

@@ -218,7 +218,7 @@ class Monitor:
             failure = Failure.of("snapshot", error)
         if snapshot is not None:
             self._seen = snapshot.visits
-            self._report()
+            self._report(snapshot)
         self._answer(snapshot, failure)
         self._speak()
 
@@ -232,9 +232,9 @@ class Monitor:
         self._pipeline.start()
         return self._pipeline
 
-    def _report(self) -> None:
+    def _report(self, snapshot: Snapshot) -> None:
         try:
-            self._started().report()
+            self._started().report(snapshot)
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("report", error)
 

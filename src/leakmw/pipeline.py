@@ -7,11 +7,11 @@ import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from leakmw import meters
-from leakmw.analysis.findings import analyse, compare
-from leakmw.records import Report, Snapshot
+from leakmw.analysis.findings import analyse, compare, findings
+from leakmw.records import Memory, Report, Snapshot
 from leakmw.report.events import Events
 from leakmw.store.memory import MemoryStore
 from leakmw.tracers.exact import ExactTracer
@@ -20,11 +20,9 @@ from leakmw.tracers.functions import described
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from leakmw.records import Diff, Endpoint, Engine, Failure, Tracer, Worker
+    from leakmw.analysis.findings import Analysis
+    from leakmw.records import Diff, Endpoint, Engine, Failure, Trace
     from leakmw.settings import Settings
-
-
-Part = TypeVar("Part")
 
 
 class Pipeline:
@@ -42,25 +40,18 @@ class Pipeline:
     def __init__(self, settings: Settings, failed: Callable[[str, BaseException], None]) -> None:
         self.store = MemoryStore()
         self._settings = settings
-        self._failed = failed
+        self._worker = meters.worker()
+        self._events = Events(settings, self._worker, failed)
+        self._tracer = ExactTracer(settings.frames, meters.room_bytes)
         self._number = 0
-        self._tracer: Tracer | None = None
-        self._worker: Worker | None = None
-        self._events: Events | None = None
 
     def start(self) -> None:
-        """Start the tracer, the first time."""
-        if self._tracer is not None:
-            return
-        self._worker = meters.worker()
-        tracer = ExactTracer(self._settings.frames, meters.room_bytes)
-        tracer.start()
-        self._tracer = tracer
+        """Start the tracer unless it runs."""
+        self._tracer.start()
 
     def close(self) -> None:
         """Stop the tracer if leakmw started it."""
-        if self._tracer is not None:
-            self._tracer.stop()
+        self._tracer.stop()
 
     def snapshot(
         self, endpoints: Callable[[], Mapping[str, Endpoint]], in_flight: Callable[[], int]
@@ -75,46 +66,54 @@ class Pipeline:
         Raises:
             SnapshotError: If the tracer cannot take one now.
         """
-        tracer = _ready(self._tracer)
-        views = {span.file for endpoint in endpoints().values() for span in endpoint.views}
+        number, name = self._number + 1, uuid.uuid4().hex[:12]
         moment = _Moment(endpoints, in_flight)
-        trace = tracer.trace(frozenset(views), moment.mark)
-        self._number += 1
-        snapshot = Snapshot(
-            id=uuid.uuid4().hex[:12],
-            number=self._number,
-            taken_at=moment.taken_at,
-            clock=moment.clock,
-            trace=trace,
-            endpoints=moment.endpoints,
-            in_flight=moment.in_flight,
-            collections=gc.get_stats()[-1]["collections"] if gc.isenabled() else None,
-            memory=meters.memory(),
-            engine=self._engine(tracer),
+
+        def of(trace: Trace) -> Snapshot:
+            return Snapshot(
+                id=name,
+                number=number,
+                taken_at=moment.taken_at,
+                clock=moment.clock,
+                trace=trace,
+                endpoints=moment.endpoints,
+                in_flight=moment.in_flight,
+                collections=moment.collections,
+                memory=Memory(),
+                engine=self._tracer.engine(),
+            )
+
+        views = {span.file for endpoint in endpoints().values() for span in endpoint.views}
+        trace = self._tracer.trace(
+            frozenset(views), moment.mark, lambda trace: analyse(self.store.joined(of(trace)))
         )
+        snapshot = replace(of(trace), memory=meters.memory(), engine=self._engine())
         self.store.add(snapshot)
+        self._number = number
         return snapshot
 
-    def report(self) -> None:
-        """Make the report of the snapshots kept, keep it and log it."""
-        tracer, worker = _ready(self._tracer), _ready(self._worker)
-        last = self.store.snapshots[-1]
-        analysis = analyse(self.store.snapshots, self._settings, described)
+    def report(self, last: Snapshot) -> None:
+        """Make the report of the latest snapshot, keep it and log it.
+
+        Args:
+            last: As :meth:`snapshot` returned it.
+        """
+        analysis: Analysis = last.trace.digest
         report = Report(
             id=last.id,
             taken_at=last.taken_at,
             service=self._settings.service,
             version=self._settings.version,
-            worker=worker,
+            worker=self._worker,
             engine=last.engine,
             window=analysis.window,
             memory=last.memory,
             endpoints=analysis.endpoints,
-            findings=analysis.findings,
-            notes=tracer.notes(),
+            findings=findings(analysis, self._settings, described),
+            notes=self._tracer.notes(),
         )
         self.store.report = report
-        self._speaker().report(report)
+        self._events.report(report)
 
     def compare(self, older: str, newer: str) -> Diff:
         """Compare two kept snapshots by their ids, in the order in which they were taken.
@@ -130,18 +129,13 @@ class Pipeline:
 
     def say(self, failure: Failure, count: int) -> None:
         """Log an error of leakmw's own."""
-        self._speaker().self_error(failure, count)
+        self._events.self_error(failure, count)
 
-    def _speaker(self) -> Events:
-        if self._events is None:
-            self._events = Events(self._settings, self._worker or meters.worker(), self._failed)
-        return self._events
-
-    def _engine(self, tracer: Tracer) -> Engine:
+    def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""
-        children = tracer.child_cpu_seconds
+        children = self._tracer.child_cpu_seconds
         spent = time.thread_time() + children
-        return replace(tracer.engine(), cost_ratio=spent / (time.process_time() + children))
+        return replace(self._tracer.engine(), cost_ratio=spent / (time.process_time() + children))
 
 
 class _Moment:
@@ -155,13 +149,9 @@ class _Moment:
         self.mark()
 
     def mark(self) -> None:
+        """Count. Nothing here lets another thread run."""
         self.endpoints = self._count()
         self.in_flight = self._count_in_flight()
+        self.collections = gc.get_stats()[-1]["collections"] if gc.isenabled() else None
         self.taken_at = datetime.now(UTC)
         self.clock = time.monotonic()
-
-
-def _ready(part: Part | None) -> Part:
-    if part is None:
-        raise RuntimeError("the pipeline has not been started")
-    return part

@@ -189,6 +189,7 @@ class Trace(NamedTuple):
         how: ``fork`` or ``in-process``.
         seconds: How long it took, the app running on.
         pause_seconds: How long the whole process stood still for it.
+        digest: What was made of the rows where they were grouped, if anything.
     """
 
     rows: tuple[Row, ...]
@@ -197,6 +198,7 @@ class Trace(NamedTuple):
     how: str
     seconds: float
     pause_seconds: float
+    digest: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -411,13 +413,21 @@ class Tracer(Protocol):
     def stop(self) -> None:
         """Stop what this tracer itself started, nothing else."""
 
-    def trace(self, views: frozenset[str], mark: Callable[[], None]) -> Trace:
+    def trace(
+        self,
+        views: frozenset[str],
+        mark: Callable[[], None],
+        digest: Callable[[Trace], Any] | None = None,
+    ) -> Trace:
         """Return live memory by origin.
 
         Args:
             views: Files in which the app's views stand: they are the app's own wherever they lie.
 
             mark: Called at the very moment that the trace shows: visits are counted then.
+
+            digest: Plain computing on the trace, done where the rows are grouped: off the app's
+                back if that is a forked child.
 
         Raises:
             SnapshotError: If memory, time or the platform do not allow it now.

@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from leakmw.records import Snapshot
 
 MAX_FITS = 64
-"""Places solved from the windows in one report, those that grew most; the rest is background."""
+"""Places solved from the windows in one report, those that grew most."""
+
+FIT_BYTES = 2048
+"""Growth in all windows below which solving is not worth its time."""
 
 ALL = "(all)"
 """Every visit alike, whatever its endpoint: what middleware does. Never shown."""
@@ -116,7 +119,7 @@ def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
             )
             continue
         fit = None
-        if fits < MAX_FITS:
+        if fits < MAX_FITS and abs(one.bytes[-1] - one.bytes[0]) >= FIT_BYTES:
             fits += 1
             fit = _solve(one, active, during)
         shares.extend(_split(one, fit, during))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import attribute, windows
@@ -27,33 +29,45 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from leakmw.analysis.attribution import Share, Windows
+    from leakmw.analysis.verdicts import Judgement
     from leakmw.settings import Settings
 
 MOST_SITES = 100
 """Sites listed between two snapshots."""
 
+MOST_CANDIDATES = 200
+"""Possible findings handed over: more than anybody shows, also when some are ignored."""
+
+_RANK = {verdict: rank for rank, verdict in enumerate([*Verdict, None])}
+
+
+class Candidate(NamedTuple):
+    """A finding that has not been described yet."""
+
+    judgement: Judgement
+    growth: Growth
+    bytes_per_second: float
+
 
 class Analysis(NamedTuple):
-    """What the kept snapshots say together."""
+    """What the kept snapshots say together.
+
+    Attributes:
+        window: From the first comparable snapshot to the last.
+        endpoints: Growth by endpoint, most growth first.
+        candidates: What may become findings, worst first.
+    """
 
     window: Window
     endpoints: tuple[Growth, ...]
-    findings: tuple[Finding, ...]
+    candidates: tuple[Candidate, ...]
 
 
-def analyse(
-    snapshots: Sequence[Snapshot],
-    settings: Settings,
-    describe: Callable[[Traceback], Traceback],
-) -> Analysis:
-    """Find what grew over *snapshots*.
+def analyse(snapshots: Sequence[Snapshot]) -> Analysis:
+    """Find what grew over *snapshots*. Plain computing: it runs in a forked child where it can.
 
     Args:
         snapshots: Those kept, oldest first, at least one.
-
-        settings: ``top`` and ``ignore`` are looked at.
-
-        describe: Fills functions into a traceback and shortens its files.
     """
     snapshots = comparable(snapshots)
     window = _window(snapshots[0], snapshots[-1])
@@ -61,13 +75,27 @@ def analyse(
         return Analysis(window, (), ())
     during = windows(snapshots)
     shares = _merged(attribute(snapshots, during))
-    findings = [
-        found for share in shares if (found := _finding(share, during, describe)) is not None
-    ]
-    kept = [one for one in findings if not _ignored(one, settings.ignore)]
-    order = list(Verdict)
-    kept.sort(key=lambda one: (order.index(one.verdict), -one.bytes_per_second))
-    return Analysis(window, _totals(shares, during), tuple(kept[: settings.top]))
+    candidates = [_candidate(share, during) for share in shares]
+    found = [one for one in candidates if one.judgement.verdict is not None]
+    found.sort(key=lambda one: (_RANK[one.judgement.verdict], -one.bytes_per_second))
+    return Analysis(window, _totals(shares, during), tuple(found[:MOST_CANDIDATES]))
+
+
+def findings(
+    analysis: Analysis, settings: Settings, describe: Callable[[Traceback], Traceback]
+) -> tuple[Finding, ...]:
+    """Return the worst findings, without those to be ignored.
+
+    Args:
+        analysis: Of the kept snapshots.
+
+        settings: ``top`` and ``ignore`` are looked at.
+
+        describe: Fills functions into a traceback and shortens its files.
+    """
+    every = (_finding(candidate, describe) for candidate in analysis.candidates)
+    kept = (finding for finding in every if not _ignored(finding, settings.ignore))
+    return tuple(islice(kept, settings.top))
 
 
 def compare(
@@ -103,7 +131,7 @@ def compare(
     shares = [_cut(share, part) for share in _merged(attribute(kept, everything))]
     during = everything.cut(part)
     moved = sorted(shares, key=lambda share: -abs(sum(share.bytes)))[:MOST_SITES]
-    sites = [_growth(share, during, describe) for share in moved if any(share.bytes)]
+    sites = [_described(_growth(share, during), describe) for share in moved if any(share.bytes)]
     sites.sort(key=lambda growth: -growth.bytes)
     return Diff(older=older, newer=newer, endpoints=_totals(shares, during), sites=tuple(sites))
 
@@ -129,23 +157,31 @@ def _merged(shares: Iterable[Share]) -> list[Share]:
     return merged
 
 
-def _finding(
-    share: Share, during: Windows, describe: Callable[[Traceback], Traceback]
-) -> Finding | None:
-    judgement = judge(share, during)
-    if judgement.verdict is None:
-        return None
-    growth = _growth(share, during, describe)
-    return Finding(
-        fingerprint=_fingerprint(growth),
-        verdict=judgement.verdict,
-        growth=growth,
+def _candidate(share: Share, during: Windows) -> Candidate:
+    return Candidate(
+        judgement=judge(share, during),
+        growth=_growth(share, during),
         bytes_per_second=sum(share.bytes) / sum(during.seconds),
-        evidence=judgement.evidence,
     )
 
 
-def _growth(share: Share, during: Windows, describe: Callable[[Traceback], Traceback]) -> Growth:
+def _finding(candidate: Candidate, describe: Callable[[Traceback], Traceback]) -> Finding:
+    growth = _described(candidate.growth, describe)
+    return Finding(
+        fingerprint=_fingerprint(growth),
+        verdict=candidate.judgement.verdict or Verdict.SUSPECT,
+        growth=growth,
+        bytes_per_second=candidate.bytes_per_second,
+        evidence=candidate.judgement.evidence,
+    )
+
+
+def _described(growth: Growth, describe: Callable[[Traceback], Traceback]) -> Growth:
+    site = growth.site and describe((growth.site,))[0]
+    return replace(growth, site=site, traceback=describe(growth.traceback))
+
+
+def _growth(share: Share, during: Windows) -> Growth:
     visits = during.visits.get(share.endpoint)
     return Growth(
         endpoint=share.endpoint,
@@ -153,8 +189,8 @@ def _growth(share: Share, during: Windows, describe: Callable[[Traceback], Trace
         bytes=round(sum(share.bytes)),
         blocks=round(sum(share.blocks)),
         bytes_per_request=_per_request(share, visits),
-        site=describe((share.place.site,))[0],
-        traceback=describe(share.traceback),
+        site=share.place.site,
+        traceback=share.traceback,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,10 +25,18 @@ class MemoryStore:
         self.report: Report | None = None
 
     def add(self, snapshot: Snapshot) -> None:
-        """Keep *snapshot*; past the cap the second oldest goes: growth keeps its origin."""
-        kept = (*self.snapshots, snapshot)
-        if len(kept) > MAX_SNAPSHOTS:
+        """Keep *snapshot*, without what was made of its rows."""
+        lean = replace(snapshot, trace=snapshot.trace._replace(digest=None))
+        self.snapshots = self.joined(lean)
+
+    def joined(self, snapshot: Snapshot) -> tuple[Snapshot, ...]:
+        """Return what would be kept with *snapshot*.
+
+        Past the cap the second oldest goes: growth keeps its origin.
+        """
+        kept = tuple(
+            one for one in self.snapshots if one.trace.grouping == snapshot.trace.grouping
+        )
+        if len(kept) >= MAX_SNAPSHOTS:
             kept = (kept[0], *kept[2:])
-        if kept[0].trace.grouping != snapshot.trace.grouping:
-            kept = tuple(one for one in kept if one.trace.grouping == snapshot.trace.grouping)
-        self.snapshots = kept
+        return (*kept, snapshot)
