@@ -45,7 +45,9 @@ class Access:
             return False
         if request.path not in {self._path, f"{self._path}/"}:
             return False
-        return any(_equal(given, self._token) for given in parameters(request, "token"))
+        given = parameters(request, "token")
+        # a token has no spaces, but it may have a "+" that somebody did not escape
+        return any(_equal(token.replace(" ", "+"), self._token) for token in given)
 
     def login(self, request: AdminRequest) -> AdminResponse:
         """Return the redirect that moves the token out of the address into a cookie."""
