@@ -8,16 +8,38 @@ import sys
 import threading
 import time
 import tracemalloc
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from hypothesis import settings
 
-from leakmw.settings import PREFIX
+from leakmw.admin.messages import AdminRequest, AdminResponse
+from leakmw.admin.service import Service
+from leakmw.records import (
+    Diff,
+    Endpoint,
+    Engine,
+    Estimate,
+    Finding,
+    Frame,
+    Growth,
+    Memory,
+    Report,
+    Snapshot,
+    SnapshotError,
+    Trace,
+    Verdict,
+    Window,
+    Worker,
+)
+from leakmw.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from leakmw.asgi import LeakMiddleware
 
 # no test has a time limit: a busy machine is no failure
 settings.register_profile("patient", settings(), deadline=None)
@@ -55,3 +77,202 @@ def _running() -> set[str]:
     }
     children = {f"process {child.pid}" for child in psutil.Process().children()}
     return threads | children | ({"tracemalloc"} if tracemalloc.is_tracing() else set())
+
+
+@pytest.fixture
+def shop_report() -> Report:
+    """Return a report on a shop: a suspect, a growth that settled, two flat endpoints."""
+    noon = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    flat = Estimate(-0.1, -0.4, 0.2)
+    login, price = _suspect(), _settled()
+    return Report(
+        id="5d0c2e8f1a37",
+        taken_at=noon,
+        service="shop",
+        version="1.4.2",
+        worker=Worker(host="web-1", pid=71, started_at=noon - timedelta(hours=2)),
+        engine=Engine(name="tracemalloc", frames=32, cost_ratio=0.006, own_bytes=23_068_672),
+        window=Window(start=noon - timedelta(seconds=340), end=noon, visits=12012, seconds=340.2),
+        memory=Memory(
+            rss_bytes=222_298_112,
+            python_bytes=92_274_688,
+            native_bytes=63_963_136,
+            free_bytes=12_582_912,
+            limit_bytes=536_870_912,
+            seconds_to_limit=23_400.0,
+        ),
+        endpoints=(
+            _total("POST /login", 4012, 4_508_876, 12_036, login.growth.bytes_per_request),
+            _total("GET /price/{sku}", 4000, 270_336, 2048, price.growth.bytes_per_request),
+            _total("GET /users/{id}", 4000, -400, -4, flat),
+            _total("(background)", 0, 0, 0, None),
+        ),
+        findings=(login, price),
+        notes=("tracing began 2 h after the start of the worker: older memory is not in here",),
+    )
+
+
+def _total(endpoint: str, visits: int, size: int, blocks: int, rate: Estimate | None) -> Growth:
+    return Growth(
+        endpoint=endpoint, visits=visits, bytes=size, blocks=blocks, bytes_per_request=rate
+    )
+
+
+def _suspect() -> Finding:
+    site = Frame("shop/views.py", 42, "login")
+    growth = Growth(
+        endpoint="POST /login",
+        visits=4012,
+        bytes=4_508_876,
+        blocks=12_036,
+        bytes_per_request=Estimate(1123.9, 1099.1, 1148.7),
+        site=site,
+        traceback=(
+            Frame("flask/app.py", 1511, "Flask.wsgi_app"),
+            Frame("flask/app.py", 902, "Flask.dispatch_request"),
+            Frame("shop/limits.py", 17, "limited"),
+            site,
+            Frame("uuid.py", 726, "uuid4"),
+        ),
+    )
+    return Finding(
+        fingerprint="9f2c41d0b7aa",
+        verdict=Verdict.SUSPECT,
+        growth=growth,
+        bytes_per_second=13_253.6,
+        evidence=(
+            "grew in each of the last 4 windows: 1,131, 1,098, 1,140, 1,119 bytes per request",
+            "every traceback runs through the view of this endpoint",
+        ),
+    )
+
+
+def _settled() -> Finding:
+    site = Frame("shop/prices.py", 17, "quote")
+    growth = Growth(
+        endpoint="GET /price/{sku}",
+        visits=4000,
+        bytes=270_336,
+        blocks=2048,
+        bytes_per_request=Estimate(67.6, -20.0, 155.2),
+        site=site,
+        traceback=(site,),
+    )
+    return Finding(
+        fingerprint="1a2b3c4d5e6f",
+        verdict=Verdict.SETTLED,
+        growth=growth,
+        bytes_per_second=794.6,
+        evidence=("grew by 270,336 bytes and then stopped: nothing in the last 4 windows",),
+    )
+
+
+@pytest.fixture(name="watch_asgi")
+def _watch_asgi() -> Iterator[Callable[..., LeakMiddleware]]:
+    """Watch ASGI apps until the end of the test."""
+    from leakmw.asgi import LeakMiddleware
+
+    watched = []
+
+    def watch(app: Any, **settings: Any) -> LeakMiddleware:
+        face = LeakMiddleware(app, **settings)
+        watched.append(face)
+        return face
+
+    yield watch
+    for face in watched:
+        face.monitor.close()
+
+
+class ShopMonitor:
+    """A monitor whose answers the test chooses."""
+
+    def __init__(self, report: Report) -> None:
+        self.latest: Report | None = report
+        self.kept = tuple(_snapshot(number, report) for number in (1, 2, 3))
+        self.refusal: SnapshotError | None = None
+
+    def report(self) -> Report | None:
+        """Return what the test chose."""
+        return self.latest
+
+    def snapshots(self) -> tuple[Snapshot, ...]:
+        """Return what the test chose."""
+        return self.kept
+
+    def take_snapshot(self, timeout: float) -> Snapshot:
+        """Return the newest snapshot as if it had been taken now."""
+        assert timeout > 0
+        if self.refusal is not None:
+            raise self.refusal
+        return self.kept[-1]
+
+    def diff(self, older: str, newer: str) -> Diff:
+        """Return a growth that is always the same."""
+        kept = {snapshot.id: snapshot for snapshot in self.kept}
+        pair = kept[older], kept[newer]
+        if self.refusal is not None:
+            raise self.refusal
+        growths = (_suspect().growth,)
+        return Diff(older=pair[0], newer=pair[1], endpoints=growths, sites=growths)
+
+
+def _snapshot(number: int, report: Report) -> Snapshot:
+    return Snapshot(
+        id=f"{number:012x}",
+        number=number,
+        taken_at=report.taken_at + timedelta(seconds=number),
+        clock=float(number),
+        trace=Trace((), True, 1, "fork", 1.2, 0.003),  # a field of a tuple
+        endpoints={"POST /login": Endpoint("POST /login", 1000 * number)},
+        in_flight=2,
+        memory=report.memory,
+        engine=report.engine,
+    )
+
+
+@pytest.fixture
+def shop_monitor(shop_report: Report) -> ShopMonitor:
+    """Return a monitor that has the report on the shop and three snapshots."""
+    return ShopMonitor(shop_report)
+
+
+@pytest.fixture
+def admin_settings() -> Settings:
+    """Return settings with a token."""
+    return Settings(token="a-token-of-some-length")  # the secret of tests
+
+
+@pytest.fixture
+def admin(admin_settings: Settings, shop_monitor: ShopMonitor) -> Service:
+    """Return the admin service of the shop, on a clock that stands still."""
+    return Service(admin_settings, shop_monitor, clock=lambda: 0.0)
+
+
+@pytest.fixture
+def ask(admin: Service, admin_settings: Settings) -> Callable[..., AdminResponse]:
+    """Return what asks the admin service for a path below its own, with the token."""
+
+    def answer(
+        method: str, path: str, *, query: str = "", body: bytes = b"", **headers: str
+    ) -> AdminResponse:
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        given = {"authorization": f"Bearer {admin_settings.token}"} | named
+        request = AdminRequest(method, f"{admin_settings.path}{path}", query, given, body)
+        response = admin.handle(request)
+        assert response is not None
+        return response
+
+    return answer
+
+
+@pytest.fixture(scope="session")
+def django_configured() -> None:
+    """Set Django up, once for all tests: a test sets for itself what it needs to be different."""
+    import django
+    from django.conf import settings as django_settings
+
+    django_settings.configure(
+        ALLOWED_HOSTS=["*"], INSTALLED_APPS=["leakmw.django"], SECRET_KEY="of tests", USE_TZ=True
+    )
+    django.setup()
