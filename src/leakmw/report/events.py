@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from leakmw.records import Failure, Verdict
 from leakmw.report import humane
 from leakmw.report.log import Log
-from leakmw.report.wording import nearest, rate
+from leakmw.report.wording import nearest, pace
 
 if TYPE_CHECKING:
     from leakmw.records import Finding, Frame, Report, Worker
@@ -154,15 +154,15 @@ def _finding(finding: Finding) -> dict[str, object]:
         "holder_kind": finding.holder and finding.holder.kind,
         "advice": finding.advice,
         "evidence": "; ".join(finding.evidence) or None,
-        "stack": " > ".join(map(_place, nearest(growth))) or None,
+        "site_traceback": " > ".join(map(_place, nearest(growth))) or None,
     }
 
 
 def _site(finding: Finding) -> str:
-    """Return one finding in a few words: verdict, endpoint, place, bytes per request."""
+    """Return one finding in a few words: verdict, endpoint, place, pace."""
     growth = finding.growth
     place = _place(growth.site) if growth.site else humane.UNKNOWN
-    return f"{finding.verdict} {growth.endpoint} {place} {rate(growth)}"
+    return f"{finding.verdict} {growth.endpoint} {place} {pace(finding)}"
 
 
 def _place(frame: Frame) -> str:

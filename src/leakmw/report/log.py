@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Literal
 
-from leakmw.report.terminal import printable, shorten
+from leakmw.report.terminal import shorten
 
 LOGGER = "leakmw"
 LIMIT = 7 * 1024
@@ -83,9 +83,10 @@ def _to_structlog(level: Level, event: str, fields: Fields) -> bool:
 
     if not structlog.is_configured():
         return False
-    logger = structlog.get_logger(LOGGER).bind()
-    if isinstance(logger, structlog.stdlib.AsyncBoundLogger):
-        logger = logger.sync_bl  # no event loop runs here to await in
+    wrapper = structlog.get_config()["wrapper_class"]
+    if isinstance(wrapper, type) and issubclass(wrapper, structlog.stdlib.AsyncBoundLogger):
+        wrapper = structlog.stdlib.BoundLogger  # no event loop runs here to await in
+    logger = structlog.wrap_logger(None, wrapper_class=wrapper, logger_factory_args=(LOGGER,))
     getattr(logger, level)(event, **fields)
     return True
 
@@ -104,7 +105,7 @@ def _plain(value: object) -> str | float | None:
     """Return a text in which nothing acts, or a figure of six digits; ``None`` for all else."""
     match value:
         case str():
-            return printable(value)
+            return shorten(value, LIMIT)
         case float() if math.isfinite(value):
             return float(f"{value:.6g}")
         case int():

@@ -83,9 +83,8 @@ def _rest(left_out: tuple[Growth, ...]) -> list[str]:
 
 def _head(report: Report) -> Iterator[str]:
     yield f"leakmw report on {wording.title(report)}, {humane.moment(report.taken_at)}"
-    yield from _labelled(wording.facts(report))
-    yield ""
     yield from wrap(wording.summary(report), COLUMNS)
+    yield from _labelled(wording.facts(report))
 
 
 def _finding(finding: Finding) -> Iterator[str]:

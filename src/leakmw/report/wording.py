@@ -22,6 +22,8 @@ MEANINGS = {
     Verdict.FRAGMENTATION: "memory that the process holds and nothing uses",
 }
 
+_STOPPED = {Verdict.SETTLED, Verdict.FRAGMENTATION}
+
 _NEAREST = 5
 """Frames shown of a traceback: further out is the server's own way in."""
 
@@ -82,13 +84,13 @@ def interval(growth: Growth) -> str:
 
 
 def pace(finding: Finding) -> str:
-    """Return the growth per request and per hour, as far as it goes on."""
-    known = []
-    if finding.growth.bytes_per_request is not None:
-        known.append(rate(finding.growth))
-    if finding.bytes_per_second:
-        known.append(f"{humane.size(finding.bytes_per_second * 3600)}/hour")
-    return ", ".join(known) or humane.UNKNOWN
+    """Return the growth per request and per hour; the whole of it where it has stopped."""
+    if finding.verdict in _STOPPED:
+        return humane.size(finding.growth.bytes)
+    hourly = f"{humane.size(finding.bytes_per_second * 3600)}/hour"
+    if finding.growth.bytes_per_request is None:
+        return hourly
+    return f"{rate(finding.growth)}, {hourly}"
 
 
 def grown(growth: Growth) -> str:
@@ -138,13 +140,11 @@ def _span(window: Window) -> str:
 
 
 def _memory(memory: Memory) -> str:
-    parts = (
-        ("in RAM (RSS)", memory.rss_bytes),
-        ("Python heap", memory.python_bytes),
-        ("C heap in use", memory.native_bytes),
-        ("C heap free", memory.free_bytes),
+    in_use, free = humane.size(memory.native_bytes), humane.size(memory.free_bytes)
+    return (
+        f"RSS {humane.size(memory.rss_bytes)}, Python heap {humane.size(memory.python_bytes)},"
+        f" C heap {in_use} in use and {free} free"
     )
-    return ", ".join(f"{humane.size(figure)} {name}" for name, figure in parts)
 
 
 def _limit(memory: Memory) -> str:

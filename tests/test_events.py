@@ -1,0 +1,685 @@
+"""Log events say each change of state once, through whatever logging the app has."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import structlog
+
+from leakmw.records import Failure, Finding, Frame, Growth, Report, SnapshotError, Verdict
+from leakmw.report.events import REMEMBERED, Events
+from leakmw.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, MutableMapping
+
+SETTINGS = Settings(service="shop", version="1.4.2", token="correct-horse-battery")
+
+Event = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def _plain_logging() -> Iterator[None]:
+    """Nothing configured before a test reaches it, nothing it configures outlives it."""
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logger = logging.getLogger("leakmw")
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logger.handlers.clear()
+    logger.filters.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
+
+
+@pytest.fixture
+def stream() -> io.StringIO:
+    """Return what structlog writes to, once JSON lines have been configured."""
+    written = io.StringIO()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(written),
+    )
+    return written
+
+
+@pytest.fixture
+def events(shop_report: Report) -> Events:
+    """Return what says the events of the shop."""
+    return Events(SETTINGS, shop_report.worker)
+
+
+def _said(stream: io.StringIO) -> list[Event]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def _names(stream: io.StringIO) -> list[str]:
+    return [event["event"].removeprefix("leakmw.") for event in _said(stream)]
+
+
+def _with(report: Report, *findings: Finding) -> Report:
+    return replace(report, findings=findings)
+
+
+def _judged(report: Report, *verdicts: Verdict) -> list[Report]:
+    """Return one report for each verdict in turn on the same finding."""
+    return [_with(report, replace(report.findings[0], verdict=verdict)) for verdict in verdicts]
+
+
+# what is said, and when
+
+
+def test_each_report_is_said(events: Events, shop_report: Report, stream: io.StringIO) -> None:
+    """A report is one line with its figures and its worst finding."""
+    events.report(shop_report)
+    said = _said(stream)[0]
+
+    assert said.pop("timestamp")
+    assert said == {
+        "event": "leakmw.report",
+        "level": "info",
+        "visits": 12012,
+        "window_seconds": 340.2,
+        "endpoints": 4,
+        "findings": 2,
+        "leaks": 0,
+        "suspects": 1,
+        "fingerprint": "9f2c41d0b7aa",
+        "verdict": "suspect",
+        "endpoint": "POST /login",
+        "site_file": "shop/views.py",
+        "site_line": 42,
+        "site_function": "login",
+        "growth_bytes": 4_508_876,
+        "bytes_per_request": 1123.9,
+        "sites": (
+            "suspect POST /login shop/views.py:42 1.1 KiB/request, 45.5 MiB/hour; "
+            "settled GET /price/{sku} shop/prices.py:17 264 KiB"
+        ),
+        "rss_bytes": 222_298_112,
+        "limit_bytes": 536_870_912,
+        "seconds_to_limit": 23_400.0,
+        "engine": "tracemalloc",
+        "cost_ratio": 0.006,
+        "own_bytes": 23_068_672,
+        "report_id": "5d0c2e8f1a37",
+        "report_path": "/__leaks__/api/report",
+        "service": "shop",
+        "version": "1.4.2",
+        "worker_host": "web-1",
+        "worker_pid": 71,
+        "schema_version": 1,
+    }
+
+
+def test_a_suspect_is_said_with_its_evidence(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """An alert can be built and read from the event alone."""
+    events.report(shop_report)
+    said = _said(stream)[1]
+
+    assert said.pop("timestamp")
+    assert said == {
+        "event": "leakmw.leak_suspected",
+        "level": "warning",
+        "fingerprint": "9f2c41d0b7aa",
+        "verdict": "suspect",
+        "endpoint": "POST /login",
+        "site_file": "shop/views.py",
+        "site_line": 42,
+        "site_function": "login",
+        "growth_bytes": 4_508_876,
+        "growth_blocks": 12_036,
+        "growth_visits": 4012,
+        "bytes_per_request": 1123.9,
+        "bytes_per_request_low": 1099.1,
+        "bytes_per_request_high": 1148.7,
+        "bytes_per_second": 13_253.6,
+        "evidence": "; ".join(shop_report.findings[0].evidence),
+        "site_traceback": (
+            "flask/app.py:1511 > flask/app.py:902 > shop/limits.py:17 > shop/views.py:42"
+        ),
+        "report_id": "5d0c2e8f1a37",
+        "report_path": "/__leaks__/api/report",
+        "service": "shop",
+        "version": "1.4.2",
+        "worker_host": "web-1",
+        "worker_pid": 71,
+        "schema_version": 1,
+    }
+
+
+def test_a_quiet_report_is_only_itself(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """Where nothing was found, no finding's fields are there."""
+    events.report(_with(shop_report))
+    (said,) = _said(stream)
+
+    assert (said["findings"], said["suspects"]) == (0, 0)
+    assert said.keys().isdisjoint({"fingerprint", "endpoint", "site_file", "sites"})
+
+
+def test_without_a_token_no_path_is_given(shop_report: Report, stream: io.StringIO) -> None:
+    """There is no admin endpoint to go to."""
+    Events(Settings(), shop_report.worker).report(shop_report)
+
+    assert all("report_path" not in event for event in _said(stream))
+    assert all("service" not in event for event in _said(stream))
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "states"),
+    [
+        ("suspect", "suspected"),
+        ("suspect suspect suspect", "suspected"),
+        ("leak", "confirmed"),
+        ("suspect leak leak", "suspected confirmed"),
+        ("leak suspect leak", "confirmed"),
+        ("suspect settled settled", "suspected resolved"),
+        ("leak suspect settled", "confirmed resolved"),
+        ("suspect settled suspect", "suspected resolved suspected"),
+        ("settled", ""),
+        ("bounded fragmentation", ""),
+        ("suspect bounded suspect", "suspected"),
+        ("suspect bounded settled", "suspected resolved"),
+    ],
+)
+def test_each_change_of_state_is_said_once(
+    events: Events, shop_report: Report, stream: io.StringIO, verdicts: str, states: str
+) -> None:
+    """Repeated snapshots of one state add no event."""
+    for report in _judged(shop_report, *map(Verdict, verdicts.split())):
+        events.report(report)
+    changes = [name for name in _names(stream) if name != "report"]
+
+    assert changes == [f"leak_{state}" for state in states.split()]
+
+
+def test_levels_say_how_bad_it_is(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """A suspicion warns, a confirmed leak is an error, its end is information."""
+    for report in _judged(shop_report, Verdict.SUSPECT, Verdict.LEAK, Verdict.SETTLED):
+        events.report(report)
+    levels = {event["event"]: event["level"] for event in _said(stream)}
+
+    assert levels == {
+        "leakmw.report": "info",
+        "leakmw.leak_suspected": "warning",
+        "leakmw.leak_confirmed": "error",
+        "leakmw.leak_resolved": "info",
+    }
+
+
+def test_a_finding_that_is_absent_once_is_not_resolved(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """It may only have been ranked out of one report."""
+    for report in (shop_report, _with(shop_report), shop_report):
+        events.report(report)
+
+    assert _names(stream) == ["report", "leak_suspected", "report", "report"]
+
+
+def test_findings_are_told_apart_by_fingerprint(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """Two places have a state each."""
+    first = shop_report.findings[0]
+    other = replace(first, fingerprint="000000000000")
+    events.report(_with(shop_report, first, other))
+    events.report(_with(shop_report, replace(first, verdict=Verdict.SETTLED), other))
+
+    assert [
+        (event["event"], event["fingerprint"])
+        for event in _said(stream)
+        if event["event"] != "leakmw.report"
+    ] == [
+        ("leakmw.leak_suspected", "9f2c41d0b7aa"),
+        ("leakmw.leak_suspected", "000000000000"),
+        ("leakmw.leak_resolved", "9f2c41d0b7aa"),
+    ]
+
+
+def test_the_table_of_states_is_bounded(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """Past its cap the finding longest unseen is forgotten, the others are not."""
+    template = shop_report.findings[0]
+    many = [replace(template, fingerprint=f"{number:012x}") for number in range(REMEMBERED + 1)]
+    events.report(_with(shop_report, *many[:-1]))
+    events.report(_with(shop_report, many[0], many[-1]))
+    stream.truncate(0)
+    stream.seek(0)
+    events.report(_with(shop_report, many[0], many[1], many[2]))
+    said_anew = [event["fingerprint"] for event in _said(stream)[1:]]
+
+    assert said_anew == [many[1].fingerprint, many[2].fingerprint]
+
+
+# our own errors
+
+
+def _failure(error: Exception) -> Failure:
+    try:
+        raise error
+    except type(error) as raised:
+        return Failure.of("endpoint", raised)
+
+
+def test_our_own_error_is_said_without_the_apps_values(
+    events: Events, stream: io.StringIO
+) -> None:
+    """Type and place are told; the text of an app's exception may be a secret."""
+    events.self_error(_failure(KeyError("secret-session-id")), 3)
+    (said,) = _said(stream)
+
+    assert said.pop("timestamp")
+    assert said.pop("error_at").startswith(f"{__name__}:")
+    assert said == {
+        "event": "leakmw.self_error",
+        "level": "error",
+        "where": "endpoint",
+        "error_type": "KeyError",
+        "count": 3,
+        "service": "shop",
+        "version": "1.4.2",
+        "worker_host": "web-1",
+        "worker_pid": 71,
+        "schema_version": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (SnapshotError("no room to fork"), "no room to fork"),
+        (OSError(28, "secret", "/secret"), "No space left on device"),
+    ],
+)
+def test_words_of_ours_and_of_the_system_are_said(
+    events: Events, stream: io.StringIO, error: Exception, message: str
+) -> None:
+    """They hold no value of the app and say what to do."""
+    events.self_error(_failure(error), 1)
+
+    assert _said(stream)[0]["error_message"] == message
+
+
+# what every event keeps to
+
+
+def test_an_event_stays_small_at_its_worst(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """Names of any length, in signs that JSON writes long, leave an event below 8 KiB."""
+    name = '"\\\x1b商🛒\udc80 =' * 20_000
+    frame = Frame(name, 2**31, name)
+    growth = Growth(
+        endpoint=name, visits=2**63, bytes=2**63, blocks=2**63, site=frame, traceback=(frame,) * 9
+    )
+    worst = Finding(
+        fingerprint="0" * 12,
+        verdict=Verdict.LEAK,
+        growth=growth,
+        bytes_per_second=1e300,
+        evidence=(name,) * 9,
+        cause=name,
+        advice=name,
+    )
+    findings = [replace(worst, fingerprint=f"{number:012x}") for number in range(20)]
+    events.report(_with(shop_report, *findings))
+    lines = stream.getvalue().splitlines()
+
+    assert len(lines) == 21
+    assert max(map(len, lines)) < 8 * 1024
+    assert all(event["worker_pid"] == 71 for event in _said(stream))
+
+
+def test_fields_avoid_reserved_names(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """Logging refuses its own attributes as extra fields, exporters lose theirs."""
+    events.report(shop_report)
+    events.self_error(Failure.of("snapshot", SnapshotError("no")), 1)
+    ours = {key for event in _said(stream) for key in event} - {"event", "level", "timestamp"}
+    logs = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+    exporters = {"event", "level", "timestamp", "exc_info", "exception", "_record", "_name"}
+
+    assert ours.isdisjoint(logs | exporters)
+
+
+def test_no_request_lends_its_context(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """The request that happened to trigger a report is not its subject."""
+    structlog.contextvars.bind_contextvars(request_id="r-1", user="alice")
+    events.report(shop_report)
+    events.self_error(Failure.of("endpoint", ValueError()), 1)
+
+    assert all(event.keys().isdisjoint({"request_id", "user"}) for event in _said(stream))
+    assert structlog.contextvars.get_contextvars() == {"request_id": "r-1", "user": "alice"}
+
+
+def test_names_cannot_drive_the_console(
+    events: Events, shop_report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Structlog's console prints text as it is; so the text is harmless."""
+    structlog.configure(processors=[structlog.dev.ConsoleRenderer(colors=False)])
+    growth = replace(shop_report.findings[0].growth, endpoint="GET /\x1b[2J\r\nforged line")
+    events.report(_with(shop_report, replace(shop_report.findings[0], growth=growth)))
+    lines = capsys.readouterr().out.splitlines()
+
+    assert len(lines) == 2
+    assert all(line.isprintable() for line in lines)
+
+
+# through structlog, as the app configured it
+
+
+def test_the_configuration_counts_that_stands_when_it_is_said(
+    events: Events, shop_report: Report
+) -> None:
+    """An app may configure structlog after it made the middleware, and anew."""
+    first: list[MutableMapping[str, Any]] = []
+    second: list[MutableMapping[str, Any]] = []
+    for kept in (first, second):
+        structlog.configure(processors=[_keep_in(kept)], cache_logger_on_first_use=True)
+        events.report(_with(shop_report))
+
+    assert [event["event"] for event in first + second] == ["leakmw.report"] * 2
+    assert len(first) == len(second) == 1
+
+
+def _keep_in(kept: list[MutableMapping[str, Any]]) -> Any:
+    def keep(_logger: object, _method: str, event: MutableMapping[str, Any]) -> None:
+        kept.append(dict(event))
+        raise structlog.DropEvent
+
+    return keep
+
+
+def test_the_apps_level_is_respected(events: Events, shop_report: Report) -> None:
+    """Who wants no information gets the warning alone."""
+    kept: list[MutableMapping[str, Any]] = []
+    structlog.configure(
+        processors=[_keep_in(kept)],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
+    events.report(shop_report)
+
+    assert [event["event"] for event in kept] == ["leakmw.leak_suspected"]
+
+
+def test_structlog_over_logging(
+    events: Events, shop_report: Report, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The usual stack gets the event under the logger's name, its fields as extra."""
+    caplog.set_level(logging.INFO)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.render_to_log_kwargs,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    events.report(shop_report)
+    report, suspected = caplog.records
+
+    assert (report.name, report.levelname, report.getMessage()) == (
+        "leakmw",
+        "INFO",
+        "leakmw.report",
+    )
+    assert (suspected.levelname, vars(suspected)["site_line"]) == ("WARNING", 42)
+
+
+def test_structlog_with_its_formatter_for_logging(events: Events, shop_report: Report) -> None:
+    """Rendering in a handler's formatter keeps every field."""
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer())
+    )
+    logging.getLogger("leakmw").addHandler(handler)
+    structlog.configure(
+        processors=[structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    events.report(shop_report)
+
+    assert [(event["event"], event["endpoint"]) for event in _said(written)] == [
+        ("leakmw.leak_suspected", "POST /login")
+    ]
+
+
+def test_an_asynchronous_wrapper_class(
+    events: Events, shop_report: Report, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No event loop runs on our thread, and none is needed."""
+    caplog.set_level(logging.INFO)
+    structlog.configure(
+        processors=[structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.stdlib.AsyncBoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+    )
+    events.report(_with(shop_report))
+
+    assert [record.getMessage() for record in caplog.records] == ["leakmw.report"]
+
+
+def test_within_an_event_loop(events: Events, shop_report: Report, stream: io.StringIO) -> None:
+    """It is the same from a coroutine."""
+
+    async def serve() -> None:
+        events.report(_with(shop_report))
+
+    asyncio.run(serve())
+
+    assert _names(stream) == ["report"]
+
+
+# through logging, where structlog is not configured
+
+
+def test_plain_logging_gets_fields_in_the_message_and_as_extra(
+    events: Events, shop_report: Report, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A plain formatter shows them, a JSON formatter picks them up."""
+    caplog.set_level(logging.INFO)
+    events.report(shop_report)
+    report, suspected = caplog.records
+
+    assert report.getMessage().startswith("leakmw.report visits=12012 window_seconds=340.2 ")
+    assert ' endpoint="POST /login" site_file=shop/views.py ' in suspected.getMessage()
+    assert vars(suspected)["event"] == "leakmw.leak_suspected"
+    assert vars(suspected)["bytes_per_request"] == 1123.9
+    assert (suspected.name, suspected.levelname) == ("leakmw", "WARNING")
+
+
+def test_a_message_is_one_line_that_can_be_taken_apart(
+    events: Events, shop_report: Report, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A name cannot forge a line or a field."""
+    growth = replace(
+        shop_report.findings[0].growth, endpoint='GET /"\nleakmw.leak_confirmed count=1'
+    )
+    events.report(_with(shop_report, replace(shop_report.findings[0], growth=growth)))
+    message = caplog.records[0].getMessage()
+
+    assert message.isprintable()
+    assert r'endpoint="GET /\"\\nleakmw.leak_confirmed count=1"' in message
+
+
+def test_an_unconfigured_app_still_sees_what_warns(
+    events: Events, shop_report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Logging shows warnings on stderr where nobody asked for anything."""
+    logger = logging.getLogger("leakmw")
+    logger.propagate = False
+    events.report(shop_report)
+    out, err = capsys.readouterr()
+
+    assert out == ""
+    assert err.startswith("leakmw.leak_suspected fingerprint=9f2c41d0b7aa verdict=suspect ")
+    assert logger.handlers == []
+
+
+def test_without_structlog_installed(
+    events: Events,
+    shop_report: Report,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is one way to say it, not a need."""
+    monkeypatch.setitem(sys.modules, "structlog", None)
+    events.report(shop_report)
+
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+def test_an_app_without_structlog_does_not_pay_for_it() -> None:
+    """Saying an event imports nothing that the app has not imported."""
+    program = (
+        "import sys\n"
+        "from datetime import UTC, datetime\n"
+        "from leakmw.records import Failure, Worker\n"
+        "from leakmw.report.events import Events\n"
+        "from leakmw.settings import Settings\n"
+        "worker = Worker(host='web-1', pid=71, started_at=datetime.now(UTC))\n"
+        "Events(Settings(), worker).self_error(Failure.of('snapshot', ValueError()), 1)\n"
+        "assert 'structlog' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+
+    assert done.stderr.startswith("leakmw.self_error where=snapshot error_type=ValueError count=1")
+
+
+def test_nothing_is_configured(events: Events, shop_report: Report) -> None:
+    """Logging is the app's: no configuration, no handler, no level."""
+    events.report(shop_report)
+
+    assert not structlog.is_configured()
+    assert logging.getLogger("leakmw").handlers == []
+    assert logging.getLogger("leakmw").level == logging.NOTSET
+
+
+# when the app's logging is broken
+
+
+def _break_structlog() -> None:
+    def explode(_logger: object, _method: str, _event: MutableMapping[str, Any]) -> Event:
+        raise RuntimeError("secret")
+
+    structlog.configure(processors=[explode])
+
+
+class _Explosion(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        raise RuntimeError("secret")
+
+
+def test_a_broken_structlog_falls_back_to_logging(
+    events: Events, shop_report: Report, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No event is lost, and the defect is said once."""
+    caplog.set_level(logging.INFO)
+    _break_structlog()
+    for _ in range(3):
+        events.report(shop_report)
+    names = [vars(record)["event"].removeprefix("leakmw.") for record in caplog.records]
+    said = vars(caplog.records[0])
+
+    assert names == ["self_error", "report", "leak_suspected", "report", "report"]
+    assert (said["where"], said["error_type"]) == ("structlog", "RuntimeError")
+    assert "secret" not in caplog.text
+
+
+def test_a_broken_logging_falls_back_to_stderr(
+    events: Events, shop_report: Report, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each event is one line there."""
+    logging.getLogger("leakmw").setLevel(logging.INFO)
+    logging.getLogger("leakmw").addFilter(_Explosion())
+    _break_structlog()
+    events.report(shop_report)
+    out, err = capsys.readouterr()
+
+    assert out == ""
+    assert [line.split()[0] for line in err.splitlines()] == [
+        "leakmw.self_error",
+        "leakmw.self_error",
+        "leakmw.report",
+        "leakmw.leak_suspected",
+    ]
+    assert "secret" not in err
+
+
+@pytest.mark.parametrize("stderr", [None, io.TextIOWrapper(io.BytesIO())])
+def test_a_broken_stderr_is_survived(
+    events: Events,
+    shop_report: Report,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    stderr: io.TextIOWrapper | None,
+) -> None:
+    """With nowhere left to say it, the app goes on, and its stdout stays clean."""
+    if stderr is not None:
+        stderr.close()
+    logging.getLogger("leakmw").addFilter(_Explosion())
+    monkeypatch.setattr(sys, "stderr", stderr)
+    events.report(shop_report)
+    events.self_error(Failure.of("snapshot", ValueError()), 1)
+
+    assert capsys.readouterr().out == ""
+
+
+def test_the_monitor_hears_of_each_broken_way_once(shop_report: Report) -> None:
+    """It counts them with its other errors."""
+    told: list[tuple[str, str]] = []
+    logging.getLogger("leakmw").setLevel(logging.INFO)
+    logging.getLogger("leakmw").addFilter(_Explosion())
+    _break_structlog()
+    events = Events(
+        SETTINGS,
+        shop_report.worker,
+        lambda where, error: told.append((where, type(error).__name__)),
+    )
+    for _ in range(3):
+        events.report(shop_report)
+
+    assert told == [("structlog", "RuntimeError"), ("logging", "RuntimeError")]
+
+
+def test_a_report_that_cannot_be_said_is_a_failure_of_ours(shop_report: Report) -> None:
+    """The monitor hears of it; nothing is raised."""
+    told: list[tuple[str, str]] = []
+    events = Events(
+        SETTINGS,
+        shop_report.worker,
+        lambda where, error: told.append((where, type(error).__name__)),
+    )
+    events.report(replace(shop_report, window=None))  # type: ignore[arg-type]  # a defect of ours
+
+    assert told == [("events.report", "AttributeError")]
