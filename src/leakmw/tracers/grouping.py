@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from leakmw.tracers.ownership import ENTRANCES, FACES, Ownership, ours
+from leakmw.tracers.ownership import FACES, PASSAGES, Ownership, ours
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -25,10 +25,6 @@ there; bytes that leakmw itself holds. Plain values that marshal carries."""
 
 IN_VISIT, OUTSIDE, UNKNOWN = 1, 0, -1
 """Whether a traceback runs through a face, does not, or is too short to say."""
-
-
-PASSAGES = FACES | ENTRANCES
-"""Files of leakmw through which the app's own calls run."""
 
 
 class _Origin:

@@ -11,14 +11,16 @@ PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 DEMO = os.path.join(PACKAGE, "demo") + os.sep
 """The demonstration is an app like any other."""
 
-FACES = frozenset(
-    os.path.join(PACKAGE, *names)
-    for names in (("wsgi.py",), ("asgi.py",), ("flask.py",), ("django", "middleware.py"))
-)
+
+def _files(*names: str) -> frozenset[str]:
+    return frozenset(PACKAGE + name.replace("/", os.sep) for name in names)
+
+
+FACES = _files("wsgi.py", "asgi.py", "flask.py", "django/middleware.py", "django/handlers.py")
 """On the stack of every visit: what is outside of them is the server's."""
 
-ENTRANCES = frozenset({PACKAGE + "cli.py"})
-"""Outermost where the command line runs an app; says nothing of who allocated."""
+PASSAGES = FACES | _files("cli.py", "visits/ending.py")
+"""Through which the app's own calls run: being on the stack makes nothing leakmw's."""
 
 FRAMEWORKS = frozenset(
     {
