@@ -141,7 +141,10 @@ def _suspect() -> Finding:
         growth=growth,
         bytes_per_second=13_253.6,
         evidence=(
-            "grew in each of the last 4 windows: 1,131, 1,098, 1,140, 1,119 bytes per request",
+            (
+                "grew in each of the last 6 windows: 1,120, 1,131, 1,098, 1,140, 1,119, 1,135"
+                " bytes per request"
+            ),
             "every traceback runs through the view of this endpoint",
         ),
     )
@@ -163,7 +166,7 @@ def _settled() -> Finding:
         verdict=Verdict.SETTLED,
         growth=growth,
         bytes_per_second=794.6,
-        evidence=("grew by 270,336 bytes and then stopped: nothing in the last 4 windows",),
+        evidence=("grew by 270,336 bytes and then stopped: nothing in the last 3 windows",),
     )
 
 

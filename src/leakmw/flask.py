@@ -41,9 +41,9 @@ class LeakMW:
         Raises:
             SettingsError: If a setting is unknown or wrong.
         """
-        configured = app.config.get_namespace(PREFIX)
-        face = LeakMiddleware(app.wsgi_app, configured, **self._overrides)
-        if face is app.wsgi_app:
+        bare = app.wsgi_app
+        face = LeakMiddleware(bare, app.config.get_namespace(PREFIX), **self._overrides)
+        if face is bare:
             return
         app.wsgi_app = face  # type: ignore[method-assign]  # as Flask's manual says to
         app.extensions["leakmw"] = face.monitor
