@@ -1,0 +1,232 @@
+"""The ASGI face: a visit lasts from the call of the app to its return, after background tasks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, overload
+
+from leakmw.admin.messages import BODY_LIMIT, AdminRequest, AdminResponse
+from leakmw.admin.service import Service
+from leakmw.monitor import Monitor
+from leakmw.records import ROUTE_KEY, VISIT_KEY
+from leakmw.settings import Settings
+from leakmw.visits.asgi_routes import PATH_KEY, STATUS_KEY, AsgiRoutes
+from leakmw.visits.scopes import path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+
+    from starlette.requests import Request
+
+    from leakmw.records import Visit
+
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_VISITED = frozenset({"http", "websocket"})
+_ANSWERS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
+
+
+class LeakMiddleware:
+    """Watches an ASGI app; with ``enabled=False`` the app itself comes back.
+
+    Args:
+        app: The app to watch.
+
+        settings: A whole ``Settings``, or settings by name.
+
+        overrides: Settings by name, winning over *settings*.
+
+    Attributes:
+        app: The app watched.
+
+        monitor: What counts the visits and makes the reports.
+
+    Raises:
+        SettingsError: If a setting is unknown or wrong.
+    """
+
+    __slots__ = ("_admin", "_begin", "_by_path", "_finish", "app", "monitor")
+
+    app: ASGIApp
+    monitor: Monitor
+    _admin: _Admin | None
+    _begin: Callable[[], Visit]
+    _by_path: bool
+    _finish: Callable[[Visit, Scope], None]
+
+    # Starlette hands the app over by place, old ones by name; its types allow the former only
+
+    @overload
+    def __new__(
+        cls,
+        app: ASGIApp,
+        /,
+        settings: Settings | Mapping[str, Any] | None = None,
+        **overrides: Any,
+    ) -> Self: ...
+
+    @overload
+    def __new__(
+        cls,
+        *,
+        app: ASGIApp,
+        settings: Settings | Mapping[str, Any] | None = None,
+        **overrides: Any,
+    ) -> Self: ...
+
+    def __new__(  # type: ignore[misc]  # no setting is called app
+        cls,
+        app: ASGIApp,
+        settings: Settings | Mapping[str, Any] | None = None,
+        **overrides: Any,
+    ) -> Self:
+        """Return the watched app."""
+        chosen = Settings.load(settings, **overrides)
+        if not chosen.enabled:
+            return app  # type: ignore[return-value]  # who switches leakmw off pays nothing
+        self = super().__new__(cls)
+        routes = AsgiRoutes(app)
+        monitor = Monitor(chosen, routes)
+        self.app = app
+        self._admin = _Admin(chosen, monitor) if chosen.token else None
+        self._by_path = routes.by_path
+        self._begin, self._finish = monitor.begin, monitor.finish
+        self.monitor = monitor
+        return self
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, one websocket, or whatever else *scope* is about."""
+        if scope["type"] not in _VISITED:
+            await self.app(scope, receive, send)
+            return
+        admin = self._admin
+        if (
+            admin is not None
+            and admin.path in scope["path"]
+            and await admin.answers(scope, receive, send)
+        ):
+            return
+        outer = scope.get(VISIT_KEY)
+        if outer is not None and not outer.finished:
+            # the face around this one counts, and sees in the same scope what is to be seen here
+            await self.app(scope, receive, send)
+            return
+        scope[VISIT_KEY] = visit = self._begin()
+        if self._by_path:
+            send = _Noticed(scope, send)
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._finish(visit, scope)
+
+
+class _Noticed:
+    """Stands for ``send`` where an app has no routes: its path is a name unless it answers 404.
+
+    It returns what ``send`` returns, so that nothing is awaited that would not have been.
+    """
+
+    __slots__ = ("_scope", "_send")
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        scope.pop(ROUTE_KEY, None)
+        scope.pop(STATUS_KEY, None)
+        scope[PATH_KEY] = path_of(scope)
+        self._scope = scope
+        self._send = send
+
+    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
+        if message.get("type") in _ANSWERS:
+            self._scope[STATUS_KEY] = message.get("status", 101)
+        return self._send(message)
+
+
+class _Admin:
+    """Carries requests to the admin service and its answers back.
+
+    Attributes:
+        path: What the path of every request to it contains.
+    """
+
+    __slots__ = ("_failed", "_service", "path")
+
+    def __init__(self, settings: Settings, monitor: Monitor) -> None:
+        self.path = settings.path
+        self._service = Service(settings, monitor)
+        self._failed = monitor.failed
+
+    async def answers(self, scope: Scope, receive: Receive, send: Send) -> bool:
+        """Answer the request if it is the service's; else leave it as it was.
+
+        Returns:
+            Whether it was answered.
+        """
+        if scope["type"] != "http" or not self._service.owns(path_of(scope)):
+            return False
+        from starlette.requests import ClientDisconnect, Request
+        from starlette.responses import Response
+
+        request = Request(scope, receive)
+        try:
+            asked = _asked(request)
+            if not self._service.admits(asked):
+                return False
+        except Exception as error:  # noqa: BLE001  # what anyone may send must not stop the app
+            self._failed("admin", error)
+            return False
+        try:
+            body = await _body(request)
+        except ClientDisconnect:
+            return True
+        answer = await self._answer(replace(asked, body=body))
+        response = Response(answer.body, answer.status)
+        response.raw_headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in answer.headers
+        ]
+        await response(scope, receive, send)
+        return True
+
+    async def _answer(self, asked: AdminRequest) -> AdminResponse:
+        """Ask the service in a thread of its own, as the app may have all others at work."""
+        from anyio import CapacityLimiter, to_thread
+
+        answer = None
+        try:
+            answer = await to_thread.run_sync(
+                self._service.handle, asked, abandon_on_cancel=True, limiter=CapacityLimiter(1)
+            )
+        except Exception as error:  # noqa: BLE001  # said once, like all errors of our own
+            self._failed("admin", error)
+        return answer or AdminResponse(500, (("Content-Length", "0"),), b"")
+
+
+def _asked(request: Request) -> AdminRequest:
+    """Return *request* without its body, which is the app's if the service does not admit it."""
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        separator = (
+            "; " if name == "cookie" else ", "
+        )  # HTTP/2 may split cookies (RFC 9113, 8.2.3)
+        headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
+    return AdminRequest(
+        method=request.method,
+        path=path_of(request.scope),
+        query=request.url.query,
+        headers=headers,
+        prefix=request.scope.get("root_path", ""),
+        origin=f"{request.url.scheme}://{request.url.netloc}",
+    )
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body, or as much of it as shows that it is too long."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            break
+    return body[: BODY_LIMIT + 1]

@@ -1,0 +1,87 @@
+"""How a visit of an ASGI app is named: by what the app left in the scope when it returned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from leakmw.records import ROUTE_KEY, Route
+from leakmw.visits.paths import Paths
+from leakmw.visits.route_tree import RouteTree, Template, routes_of
+from leakmw.visits.scopes import method_of, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PATH_KEY = "leakmw.path"
+"""Where the face puts the path of a request to an app without routes, as it came in."""
+
+STATUS_KEY = "leakmw.status"
+"""Where the face puts the status that such an app has sent, 101 for an accepted websocket."""
+
+MAX_TREES = 16
+"""Routers of one app that are remembered: it may be a dispatcher to several."""
+
+_NOT_FOUND = (404, 405)
+
+
+class AsgiRoutes:
+    """Names the visits of one ASGI app.
+
+    Attributes:
+        by_path: Whether the app shows no routes, so that path and status are needed.
+    """
+
+    __slots__ = ("_paths", "_trees", "by_path")
+
+    def __init__(self, app: object) -> None:
+        self.by_path = routes_of(app) is None
+        self._paths = Paths()
+        self._trees: dict[int, RouteTree] = {}
+
+    def __call__(self, scope: Mapping[str, Any]) -> Route:
+        """Return what is known of the endpoint that served *scope*."""
+        method = method_of(scope)
+        found = self._routed(scope, method)
+        told = _told(scope, method)
+        if told is not None:
+            return told if found is None else _mounted(found, told)
+        if found is not None:
+            return Route(method, found.text, found.view)
+        if self.by_path and "router" not in scope:
+            return Route(method, self._by_path(scope))
+        return Route(method, None)
+
+    def _routed(self, scope: Mapping[str, Any], method: str) -> Template | None:
+        """Return the template by which a Starlette router handed *scope* to an endpoint."""
+        if "router" not in scope or "endpoint" not in scope:
+            return None
+        root = scope["router"]
+        tree = self._trees.get(id(root))
+        if tree is None:
+            if len(self._trees) >= MAX_TREES:
+                self._trees.clear()
+            tree = self._trees[id(root)] = RouteTree(root)
+        return tree.find(scope, method)
+
+    def _by_path(self, scope: Mapping[str, Any]) -> str | None:
+        status = scope.get(STATUS_KEY)
+        rejected = status is None and scope["type"] == "websocket"
+        found = not rejected and status not in _NOT_FOUND
+        return self._paths.template(scope.get(PATH_KEY) or path_of(scope) or "/", found=found)
+
+
+def _told(scope: Mapping[str, Any], method: str) -> Route | None:
+    """Return the route that a face inside or Litestar has put into *scope*."""
+    template = scope.get("path_template")
+    if template is None:
+        return scope.get(ROUTE_KEY)
+    return Route(method, template, getattr(scope.get("route_handler"), "fn", None))
+
+
+def _mounted(mount: Template, told: Route) -> Route:
+    """Prefix what an app says of its own route with the path that it is mounted under."""
+    if told.template is None:
+        return told._replace(template=mount.text)
+    if not told.template.startswith("/"):
+        return told
+    return told._replace(template=mount.text.removesuffix("/*") + told.template)

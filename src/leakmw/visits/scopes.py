@@ -1,0 +1,33 @@
+"""What an ASGI scope says of the request: its method, and where it went."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def method_of(scope: Mapping[str, Any]) -> str:
+    """Return the HTTP method, or ``WS`` for a websocket."""
+    return "WS" if scope["type"] == "websocket" else scope["method"]
+
+
+def path_of(scope: Mapping[str, Any]) -> str:
+    """Return the path below the root path that the server or the app was given.
+
+    Servers disagree on whether the path has the root path in it. What mounts add to the root path
+    on the way is no part of it here.
+    """
+    path: str = scope["path"]
+    root = scope.get("app_root_path", scope.get("root_path", ""))
+    return path[len(root) :] if path.startswith(f"{root}/") else path
+
+
+def host_of(scope: Mapping[str, Any]) -> str:
+    """Return the host that was asked for, in lower case and without its port; empty if none."""
+    for name, value in scope["headers"]:
+        if name == b"host":
+            host: str = value.decode("latin-1").lower()
+            return host if host.endswith("]") else host.rsplit(":", 1)[0]
+    return ""
