@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,9 +17,9 @@ USAGE = 2
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells give it."""
 
-DEMO_EXTRA = frozenset({"httpx", "rich", "uvicorn"})
+DEMO_EXTRA = ("httpx", "rich", "uvicorn")
 
-DEMO_REQUESTS = 2000
+DEMO_REQUESTS = 1500
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -74,13 +75,12 @@ def _count(text: str) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    try:
-        from leakmw.demo.process import ServerError
-        from leakmw.demo.run import run
-    except ModuleNotFoundError as error:
-        if error.name not in DEMO_EXTRA:
-            raise
-        return _fail(f"{error.name} is missing; run: pip install 'leakmw[demo]'", USAGE)
+    missing = [name for name in DEMO_EXTRA if find_spec(name) is None]
+    if missing:
+        return _fail(f"{', '.join(missing)} missing; run: pip install 'leakmw[demo]'", USAGE)
+    from leakmw.demo.process import ServerError
+    from leakmw.demo.run import run
+
     try:
         return run(requests=options.requests, healthy=options.healthy, as_json=options.json)
     except ServerError as error:

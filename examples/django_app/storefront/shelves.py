@@ -1,7 +1,6 @@
 """Products side by side: objects that know each other, and must be closed to come apart."""
 
 import gc
-from collections import deque
 from typing import Self
 
 from django.http import HttpRequest, JsonResponse
@@ -9,8 +8,6 @@ from django.views.decorators.http import require_safe
 
 from storefront.catalog import find
 from storefront.mistakes import LEAKS
-
-MAX_BROWSED = 30
 
 
 class Shelf:
@@ -35,21 +32,15 @@ class Shelf:
         return f"{self.parent.path()} / {self.name}" if self.parent else self.name
 
 
-BROWSED: deque[Shelf] = deque()
-
-
 @require_safe
 def category(request: HttpRequest, name: str) -> JsonResponse:
     shelf = Shelf(name)
     for title in find(name)[:8]:
         Shelf(title, parent=shelf)  # leak: cycles
-    BROWSED.append(shelf)
-    if len(BROWSED) > MAX_BROWSED:
-        oldest = BROWSED.popleft()
-        if "cycles" not in LEAKS:
-            oldest.close()
     paths = [child.path() for child in shelf.children]
-    return JsonResponse({"paths": paths, "browsed": BROWSED[0].name})
+    if "cycles" not in LEAKS:
+        shelf.close()
+    return JsonResponse({"paths": paths})
 
 
 class Column:

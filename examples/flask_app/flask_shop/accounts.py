@@ -19,7 +19,7 @@ class Session:
     customer: str
     since: float = field(default_factory=time.time)
     cart: list[int] = field(default_factory=list)
-    preferences: dict[str, str] = field(default_factory=dict)
+    trail: list[str] = field(default_factory=list)
 
 
 SESSIONS: dict[str, Session] = {}
@@ -29,7 +29,8 @@ SESSIONS: dict[str, Session] = {}
 def login() -> ResponseReturnValue:
     token = secrets.token_urlsafe(24)
     customer = request.get_json()["customer"]
-    SESSIONS[token] = Session(customer, preferences=dict(request.headers))  # leak: sessions
+    trail = [f"signed in with {request.headers.get('User-Agent')}"]
+    SESSIONS[token] = Session(customer, trail=trail)  # leak: sessions
     if "sessions" not in LEAKS:
         forget_oldest()
     return {"token": token}, 201

@@ -1,7 +1,8 @@
 """What a visitor may like: one recommender serves the whole process."""
 
+import time
 from collections import Counter
-from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 from flask import Blueprint, current_app, request
@@ -14,23 +15,31 @@ MAX_KEPT = 30
 blueprint = Blueprint("recommender", __name__)
 
 
+@dataclass
+class Visit:
+    liked: str
+    agent: str
+    at: float = field(default_factory=time.time)
+
+
 class Recommender:
     def __init__(self) -> None:
         self.popularity: Counter[str] = Counter()
-        self.visitors: list[dict[str, str]] = []
+        self.visits: list[Visit] = []
 
-    def recommend(self, liked: str, visitor: Iterable[tuple[str, str]]) -> list[str]:
+    def recommend(self, liked: str, agent: str) -> list[str]:
         self.popularity[liked] += 1
-        self.visitors.append(dict(visitor))  # leak: recommender
+        self.visits.append(Visit(liked, agent.lower()))  # leak: recommender
         if "recommender" not in LEAKS:
-            del self.visitors[:-MAX_KEPT]
+            del self.visits[:-MAX_KEPT]
         return [category for category, _ in self.popularity.most_common(3)]
 
 
 @blueprint.get("/recommendations")
 def recommendations() -> ResponseReturnValue:
     recommender = current_app.extensions["recommender"]
-    return {"liked": recommender.recommend(request.args.get("liked", "lamps"), request.headers)}
+    liked = request.args.get("liked", "lamps")
+    return {"liked": recommender.recommend(liked, request.headers.get("User-Agent", ""))}
 
 
 FEATURES = np.random.default_rng(seed=7).random((600, 8))

@@ -1,7 +1,6 @@
 """Products side by side: objects that know each other, and must be closed to come apart."""
 
 import gc
-from collections import deque
 from typing import Self
 
 from flask import Blueprint, request
@@ -9,8 +8,6 @@ from flask.typing import ResponseReturnValue
 
 from flask_shop.catalog import find
 from flask_shop.mistakes import LEAKS
-
-MAX_BROWSED = 30
 
 blueprint = Blueprint("shelves", __name__)
 
@@ -37,25 +34,15 @@ class Shelf:
         return f"{self.parent.path()} / {self.name}" if self.parent else self.name
 
 
-BROWSED: deque[Shelf] = deque()
-
-
 @blueprint.get("/categories/<name>")
 def category(name: str) -> ResponseReturnValue:
     shelf = Shelf(name)
     for title in find(name)[:8]:
         Shelf(title, parent=shelf)  # leak: cycles
-    BROWSED.append(shelf)
-    if len(BROWSED) > MAX_BROWSED:
-        oldest = BROWSED.popleft()
-        if "cycles" not in LEAKS:
-            oldest.close()
-    return {"paths": [child.path() for child in shelf.children], "browsed": BROWSED[0].name}
-
-
-def tune_collector() -> None:
-    """Collect young objects often, and never all of them: full collections made requests slow."""
-    gc.set_threshold(100, 2, 1_000_000)
+    paths = [child.path() for child in shelf.children]
+    if "cycles" not in LEAKS:
+        shelf.close()
+    return {"paths": paths}
 
 
 class Column:

@@ -18,7 +18,7 @@ class Session:
     customer: str
     since: float = field(default_factory=time.time)
     cart: list[int] = field(default_factory=list)
-    preferences: dict[str, str] = field(default_factory=dict)
+    trail: list[str] = field(default_factory=list)
 
 
 SESSIONS: dict[str, Session] = {}
@@ -27,7 +27,8 @@ SESSIONS: dict[str, Session] = {}
 async def login(request: Request) -> JSONResponse:
     token = secrets.token_urlsafe(24)
     customer = (await request.json())["customer"]
-    SESSIONS[token] = Session(customer, preferences=dict(request.headers))  # leak: sessions
+    trail = [f"signed in with {request.headers.get('user-agent')}"]
+    SESSIONS[token] = Session(customer, trail=trail)  # leak: sessions
     if "sessions" not in LEAKS:
         forget_oldest()
     return JSONResponse({"token": token}, status_code=201)

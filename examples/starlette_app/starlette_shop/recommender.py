@@ -1,7 +1,8 @@
 """What a visitor may like: one recommender serves the whole process."""
 
+import time
 from collections import Counter
-from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from starlette.requests import Request
@@ -13,23 +14,30 @@ from starlette_shop.mistakes import LEAKS
 MAX_KEPT = 30
 
 
+@dataclass
+class Visit:
+    liked: str
+    agent: str
+    at: float = field(default_factory=time.time)
+
+
 class Recommender:
     def __init__(self) -> None:
         self.popularity: Counter[str] = Counter()
-        self.visitors: list[dict[str, str]] = []
+        self.visits: list[Visit] = []
 
-    def recommend(self, liked: str, visitor: Mapping[str, str]) -> list[str]:
+    def recommend(self, liked: str, agent: str) -> list[str]:
         self.popularity[liked] += 1
-        self.visitors.append(dict(visitor))  # leak: recommender
+        self.visits.append(Visit(liked, agent.lower()))  # leak: recommender
         if "recommender" not in LEAKS:
-            del self.visitors[:-MAX_KEPT]
+            del self.visits[:-MAX_KEPT]
         return [category for category, _ in self.popularity.most_common(3)]
 
 
 async def recommendations(request: Request) -> JSONResponse:
     recommender = request.app.state.recommender
     liked = request.query_params.get("liked", "lamps")
-    return JSONResponse(recommender.recommend(liked, request.headers))
+    return JSONResponse(recommender.recommend(liked, request.headers.get("user-agent", "")))
 
 
 FEATURES = np.random.default_rng(seed=7).random((600, 8))

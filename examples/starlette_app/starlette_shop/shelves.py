@@ -1,7 +1,6 @@
 """Products side by side: objects that know each other, and must be closed to come apart."""
 
 import gc
-from collections import deque
 from typing import Self
 
 from starlette.requests import Request
@@ -10,8 +9,6 @@ from starlette.routing import Route
 
 from starlette_shop.catalog import find
 from starlette_shop.mistakes import LEAKS
-
-MAX_BROWSED = 30
 
 
 class Shelf:
@@ -36,25 +33,14 @@ class Shelf:
         return f"{self.parent.path()} / {self.name}" if self.parent else self.name
 
 
-BROWSED: deque[Shelf] = deque()
-
-
 async def category(request: Request) -> JSONResponse:
     shelf = Shelf(request.path_params["name"])
     for title in find(shelf.name)[:8]:
         Shelf(title, parent=shelf)  # leak: cycles
-    BROWSED.append(shelf)
-    if len(BROWSED) > MAX_BROWSED:
-        oldest = BROWSED.popleft()
-        if "cycles" not in LEAKS:
-            oldest.close()
     paths = [child.path() for child in shelf.children]
-    return JSONResponse({"paths": paths, "browsed": BROWSED[0].name})
-
-
-def tune_collector() -> None:
-    """Collect young objects often, and never all of them: full collections made requests slow."""
-    gc.set_threshold(100, 2, 1_000_000)
+    if "cycles" not in LEAKS:
+        shelf.close()
+    return JSONResponse({"paths": paths})
 
 
 class Column:

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from leakmw.asgi import LeakMiddleware
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from starlette.requests import Request
 
@@ -33,9 +33,9 @@ LATEST_ORDERS: deque[dict[str, int]] = deque(maxlen=50)
 
 async def login(request: Request) -> JSONResponse:
     """Begin a session."""
+    customer = (await request.json())["customer"]
     token = secrets.token_urlsafe(24)
-    visitor = await request.json()
-    SESSIONS[token] = dict(request.headers) | visitor  # leak: sessions
+    SESSIONS[token] = {"signed in as": customer, **request.headers}  # leak: sessions
     if not LEAKY:
         while len(SESSIONS) > MAX_SESSIONS:
             del SESSIONS[next(iter(SESSIONS))]
@@ -43,13 +43,13 @@ async def login(request: Request) -> JSONResponse:
 
 
 async def products(_request: Request) -> StreamingResponse:
-    """List what is for sale, a line each."""
+    """List what is for sale, one kind after the other."""
     return StreamingResponse(_lines(), media_type="text/csv")
 
 
-def _lines() -> Iterator[str]:
-    for name, cents in CENTS.items():
-        yield f"{name},{cents}\n"
+async def _lines() -> AsyncIterator[str]:
+    for kind in KINDS:
+        yield "".join(f"{name},{cents}\n" for name, cents in CENTS.items() if kind in name)
 
 
 async def product(request: Request) -> JSONResponse:

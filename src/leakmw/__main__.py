@@ -1,0 +1,7 @@
+"""``python -m leakmw`` is the command ``leakmw``."""
+
+import sys
+
+from leakmw.cli import main
+
+sys.exit(main())
