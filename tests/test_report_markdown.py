@@ -52,7 +52,7 @@ def test_a_ticket_has_what_the_text_report_has(shop_report: Report) -> None:
     assert said.startswith("# leakmw report on shop 1.4.2\n\nFound: 1 suspect, 1 settled.\n")
     assert "## Suspect: `POST /login`, 1.1 KiB/request, 45.5 MiB/hour" in said
     assert "- **at:** `shop/views.py:42` in `login`" in said
-    assert "- **why:** grew in each of the last 4 windows" in said
+    assert "- **why:** grew in each of the last 6 windows" in said
     assert "- **id:** `9f2c41d0b7aa`" in said
     assert "POST /login          4,012  4.3 MiB" in said
 
