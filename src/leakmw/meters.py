@@ -33,10 +33,18 @@ def worker() -> Worker:
 
 def memory() -> Memory:
     """Read what is cheap to read; what no meter here can tell apart stays ``None``."""
+    return Memory(rss_bytes=rss_bytes(), limit_bytes=limit_bytes())
+
+
+def rss_bytes() -> int | None:
+    """Return the resident memory of this process, ``None`` where the platform refuses."""
     import psutil
 
-    limit = limit_bytes()
-    return Memory(rss_bytes=psutil.Process().memory_info().rss, limit_bytes=limit)
+    try:
+        rss: int = psutil.Process().memory_info().rss
+    except psutil.Error:
+        return None
+    return rss
 
 
 def limit_bytes(root: Path = CGROUP, membership: Path = PROC_CGROUP) -> int | None:

@@ -14,6 +14,8 @@ from itertools import islice
 from types import MethodDescriptorType
 from typing import Any, NamedTuple
 
+from leakmw.meters import rss_bytes
+
 EXAMINED = 10_000
 """Objects of ``gc.garbage`` that are looked at."""
 
@@ -82,7 +84,7 @@ def garbage() -> dict[str, Any]:
 
 def collect() -> dict[str, Any]:
     """Run a full collection, finalizers of the app included, and say what came of it."""
-    rss, length, uncollectable = _rss(), len(gc.garbage), _uncollectable()
+    rss, length, uncollectable = rss_bytes(), len(gc.garbage), _uncollectable()
     start = time.perf_counter()
     unreachable = gc.collect()
     seconds = time.perf_counter() - start
@@ -90,7 +92,7 @@ def collect() -> dict[str, Any]:
     return {
         "unreachable_objects": unreachable,
         "freed_objects": max(unreachable - kept, 0),
-        "rss_bytes": {"before": rss, "after": _rss()},
+        "rss_bytes": {"before": rss, "after": rss_bytes()},
         "seconds": seconds,
     }
 
@@ -126,13 +128,3 @@ def _size(thing: object) -> int:
 def _uncollectable() -> int:
     count: int = gc.get_stats()[-1]["uncollectable"]
     return count
-
-
-def _rss() -> int | None:
-    import psutil
-
-    try:
-        memory = psutil.Process().memory_info()
-    except psutil.Error:
-        return None
-    return int(memory.rss)
