@@ -45,8 +45,10 @@ class Ownership:
 
     def __init__(self, views: frozenset[str] = frozenset()) -> None:
         paths = sysconfig.get_paths()
-        library = {paths["stdlib"], paths["platstdlib"], paths["scripts"]}
-        self._libraries = tuple(os.path.realpath(path) + os.sep for path in library)
+        library = [paths[kind] for kind in ("stdlib", "platstdlib", "scripts")]
+        # code objects may know their files by a link's name or by what it points to
+        library += map(os.path.realpath, tuple(library))
+        self._libraries = tuple(path + os.sep for path in dict.fromkeys(library))
         self.packages = frozenset(filter(None, map(_package, views)))
         self._known: dict[str, bool] = {}
 
