@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from leakmw.asgi import LeakMiddleware
+    from leakmw.wsgi import LeakMiddleware as WsgiFace
 
 # no test has a time limit: a busy machine is no failure
 settings.register_profile("patient", settings(), deadline=None)
@@ -168,6 +169,23 @@ def _settled() -> Finding:
         bytes_per_second=794.6,
         evidence=("grew by 270,336 bytes and then stopped: nothing in the last 3 windows",),
     )
+
+
+@pytest.fixture(name="watch_wsgi")
+def _watch_wsgi() -> Iterator[Callable[..., WsgiFace]]:
+    """Watch WSGI apps until the end of the test."""
+    from leakmw.wsgi import LeakMiddleware as WsgiFace
+
+    watched = []
+
+    def watch(app: Any, **settings: Any) -> WsgiFace:
+        face = WsgiFace(app, **settings)
+        watched.append(face)
+        return face
+
+    yield watch
+    for face in watched:
+        face.monitor.close()
 
 
 @pytest.fixture(name="watch_asgi")
