@@ -149,7 +149,7 @@ def test_the_head_says_who_when_and_what_it_cost(shop_report: Report) -> None:
         "Found: 1 suspect, 1 settled.",
         "  worker  web-1, pid 71, up since 2026-11-22 10:00:00 UTC",
         "  window  12,012 requests in 5 min 40 s, until 2026-11-22 12:00:00 UTC",
-        "  memory  RSS 212 MiB, Python heap 88 MiB, C heap 61 MiB in use and 12 MiB free",
+        "  memory  RSS 212 MiB, Python heap 88 MiB, C heap in use 61 MiB, C heap free 12 MiB",
         "  limit   512 MiB, reached in 6 h 30 min at this pace",
         "  engine  tracemalloc, every block counted, tracebacks of at most 32 frames",
         "  cost    leakmw takes 0.6 % of the CPU time and 22 MiB of memory",
@@ -168,9 +168,7 @@ def test_what_is_not_known_is_said_in_words(shop_report: Report) -> None:
     lines = text(blind).splitlines()
 
     assert lines[0].startswith("leakmw report on this app, ")
-    assert lines[4] == (
-        "  memory  RSS 1 KiB, Python heap unknown, C heap unknown in use and unknown free"
-    )
+    assert lines[4] == ("  memory  RSS 1 KiB; unknown: Python heap, C heap in use, C heap free")
     assert lines[5] == "  limit   none known"
     assert lines[6] == "  engine  sampling, one sample in 64 KiB, tracebacks of at most 1 frame"
     assert lines[7] == "  cost    leakmw takes unknown of the CPU time and unknown of memory"

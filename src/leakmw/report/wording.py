@@ -140,11 +140,17 @@ def _span(window: Window) -> str:
 
 
 def _memory(memory: Memory) -> str:
-    in_use, free = humane.size(memory.native_bytes), humane.size(memory.free_bytes)
-    return (
-        f"RSS {humane.size(memory.rss_bytes)}, Python heap {humane.size(memory.python_bytes)},"
-        f" C heap {in_use} in use and {free} free"
+    meters = {
+        "RSS": memory.rss_bytes,
+        "Python heap": memory.python_bytes,
+        "C heap in use": memory.native_bytes,
+        "C heap free": memory.free_bytes,
+    }
+    read = ", ".join(
+        f"{name} {humane.size(size)}" for name, size in meters.items() if size is not None
     )
+    unread = ", ".join(name for name, size in meters.items() if size is None)
+    return "; ".join(filter(None, [read, f"{humane.UNKNOWN}: {unread}" if unread else ""]))
 
 
 def _limit(memory: Memory) -> str:
