@@ -14,12 +14,8 @@ from wsgiref.util import FileWrapper, setup_testing_defaults, shift_path_info
 from wsgiref.validate import validator
 
 import pytest
-from gunicorn.http.wsgi import (
-    FileWrapper as GunicornWrapper,
-)
-from waitress.buffers import (
-    ReadOnlyFileBasedBuffer as WaitressWrapper,
-)
+from gunicorn.http.wsgi import FileWrapper as GunicornWrapper
+from waitress.buffers import ReadOnlyFileBasedBuffer as WaitressWrapper
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 
 from leakmw.records import OTHER
