@@ -128,7 +128,8 @@ class _Body:
         self._environ = environ
 
     def __iter__(self) -> Iterator[bytes]:
-        self._iterator = iter(self._iterable)
+        if self._iterator is self._iterable:  # asked again, an iterator goes on where it was
+            self._iterator = iter(self._iterable)
         return self
 
     def __next__(self) -> bytes:
