@@ -50,7 +50,7 @@ async def visit(client: httpx.AsyncClient, todo: Iterator[Call], statuses: Count
         statuses[response.status_code] += 1
 
 
-async def send(url: str, *, requests: int, concurrency: int, seed: int = 1) -> Counter[int]:
+async def send(url: str, *, requests: int, concurrency: int, seed: int) -> Counter[int]:
     """Send *requests* to the shop at *url* and count the statuses that come back."""
     statuses: Counter[int] = Counter()
     todo = calls(requests, seed)
@@ -64,8 +64,14 @@ def main() -> None:
     parser.add_argument("url", help="such as http://127.0.0.1:8000")
     parser.add_argument("--requests", type=int, default=3000)
     parser.add_argument("--concurrency", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    sending = send(options.url, requests=options.requests, concurrency=options.concurrency)
+    sending = send(
+        options.url,
+        requests=options.requests,
+        concurrency=options.concurrency,
+        seed=options.seed,
+    )
     try:
         statuses = asyncio.run(sending)
     except httpx.HTTPError as error:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TOKEN = "0123456789abcdef-examples"
-EVERY = 150
-REQUESTS = 12 * EVERY
+EVERY = 100
+WINDOWS = 10
 
 MISTAKES = {
     "sessions": "POST /login",
@@ -133,9 +133,12 @@ def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> dict[str, Any]:
         )  # fmt: skip
         try:
             url = address(server, tmp_path / "server.log")
-            traffic = ("traffic.py", url, "--requests", f"{REQUESTS}")
-            run((*traffic, "--concurrency", f"{shop.concurrency}"), cwd=EXAMPLES, env=environment)
-            return last_report(url)
+            for window in range(1, WINDOWS + 1):
+                traffic = ("traffic.py", url, "--requests", f"{EVERY}", "--seed", f"{window}")
+                visitors = ("--concurrency", f"{shop.concurrency}")
+                run((*traffic, *visitors), cwd=EXAMPLES, env=environment)
+                report = report_on(url, visits=window * EVERY)
+            return report
         finally:
             server.terminate()
             server.wait()
@@ -156,15 +159,17 @@ def address(server: subprocess.Popen[bytes], log: Path) -> str:
     pytest.fail(log.read_text())
 
 
-def last_report(url: str) -> dict[str, Any]:
-    """Take one more snapshot, which waits for the one under way, and return the report on it."""
+def report_on(url: str, *, visits: int) -> dict[str, Any]:
+    """Wait for the report on the snapshot after so many visits: a busy machine takes its time."""
     with httpx.Client(base_url=f"{url}/__leaks__/api/", timeout=60) as admin:
         admin.headers["Authorization"] = f"Bearer {TOKEN}"
-        taken = admin.post("snapshots").raise_for_status().json()
         while True:
-            report: dict[str, Any] = admin.get("report").raise_for_status().json()
-            if report["id"] == taken["id"]:
-                return report
+            taken = admin.get("snapshots").raise_for_status().json()["snapshots"]
+            report = admin.get("report")
+            if taken and taken[-1]["visits"] >= visits and report.is_success:
+                document: dict[str, Any] = report.json()
+                if document["id"] == taken[-1]["id"]:
+                    return document
             time.sleep(0.05)
 
 
@@ -173,6 +178,6 @@ def suspects(report: dict[str, Any]) -> Mapping[str, set[Place]]:
     places: defaultdict[str, set[Place]] = defaultdict(set)
     for finding in report["findings"]:
         if finding["verdict"] == "suspect":
-            endpoint = re.sub(r"[<{](?:\w+:)?(\w+)(?::\w+)?[>}]", r"{\1}", finding["endpoint"])
+            endpoint = re.sub(r"<(?:\w+:)?(\w+)>|{(\w+)(?::\w+)?}", r"{\1\2}", finding["endpoint"])
             places[endpoint].add((finding["site"]["file"], finding["site"]["line"]))
     return places

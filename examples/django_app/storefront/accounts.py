@@ -9,7 +9,7 @@ from django.views import View
 
 from storefront.mistakes import LEAKS
 
-MAX_SESSIONS = 30
+MAX_SESSIONS = 20
 
 
 class Session:

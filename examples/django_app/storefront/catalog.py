@@ -14,7 +14,7 @@ from storefront.mistakes import LEAKS
 from storefront.models import Product
 
 PAGE = 20
-MAX_CURSORS = 30
+MAX_CURSORS = 20
 
 
 @require_safe
@@ -39,7 +39,7 @@ def search(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"found": find(request.GET.get("q", "").strip().lower())})
 
 
-@lru_cache(maxsize=30)
+@lru_cache(maxsize=20)
 def find(term: str) -> tuple[str, ...]:
     return tuple(Product.objects.filter(name__icontains=term).values_list("name", flat=True))
 
@@ -48,7 +48,7 @@ CURSORS: dict[str, Iterator[list[str]]] = {}
 
 
 def pages() -> Iterator[list[str]]:
-    names = list(Product.objects.values_list("name", flat=True))  # leak: cursors
+    names = [product.name.title() for product in Product.objects.all()]  # leak: cursors
     for first in range(0, len(names), PAGE):
         yield names[first : first + PAGE]
 

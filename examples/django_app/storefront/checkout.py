@@ -1,26 +1,24 @@
 """What it costs and who bought it."""
 
+import csv
 import json
-from collections.abc import Iterator
 from functools import lru_cache
 
-from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views import View
 from django.views.decorators.http import require_POST, require_safe
 
 from storefront.mistakes import LEAKS
 from storefront.models import Order, Product
 
-MAX_CACHED = 30
+MAX_CACHED = 20
 CARRIERS = ("bike", "van", "post")
 
 
 @lru_cache(maxsize=None if "function-cache" in LEAKS else MAX_CACHED)
-def offers(number: int, postcode: str) -> dict[str, int]:
-    zone = sum(map(ord, postcode)) % 7
-    return {
-        f"{carrier} {postcode}": 300 + 50 * zone + number for carrier in CARRIERS
-    }  # leak: function-cache
+def offers(number: int, postcode: str) -> list[tuple[str, int]]:
+    cents = 300 + 50 * (sum(map(ord, postcode)) % 7) + number
+    return [(carrier, cents) for carrier in CARRIERS]  # leak: function-cache
 
 
 @require_safe
@@ -30,12 +28,13 @@ def delivery(request: HttpRequest, number: int) -> JsonResponse:
 
 class Cart:
     def __init__(self, numbers: list[int]) -> None:
-        self.products = list(Product.objects.filter(pk__in=numbers))  # leak: method-cache
+        lines = Product.objects.filter(pk__in=numbers).values_list("id", "cents")
+        self.lines = [(number, cents) for number, cents in lines]  # leak: method-cache
 
     @lru_cache(maxsize=None if "method-cache" in LEAKS else MAX_CACHED)  # noqa: B019  # the mistake shown here
     def total(self, country: str) -> int:
         tax = 19 if country == "DE" else 20
-        cents: int = sum(product.cents for product in self.products)
+        cents: int = sum(cents for _, cents in self.lines)
         return cents * (100 + tax) // 100
 
 
@@ -57,13 +56,10 @@ class Orders(View):
 
 
 @require_safe
-def orders(request: HttpRequest) -> StreamingHttpResponse:
-    return StreamingHttpResponse(order_lines(), content_type="text/csv")
-
-
-def order_lines() -> Iterator[str]:
-    yield "order,customer,product,cents\n"
-    for row in Order.objects.order_by("-id").values_list("id", "customer", "product", "cents")[
-        :50
-    ]:
-        yield ",".join(map(str, row)) + "\n"
+def orders(request: HttpRequest) -> HttpResponse:
+    response = HttpResponse(content_type="text/csv")
+    lines = csv.writer(response)
+    lines.writerow(["order", "customer", "product", "cents"])
+    latest = Order.objects.order_by("-id").values_list("id", "customer", "product", "cents")
+    lines.writerows(latest[:50])
+    return response

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from storefront.mistakes import LEAKS
 
-MAX_KEPT = 30
+MAX_KEPT = 20
 
 
 @dataclass

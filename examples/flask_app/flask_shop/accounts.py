@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from flask_shop.mistakes import LEAKS
 
-MAX_SESSIONS = 30
+MAX_SESSIONS = 20
 
 blueprint = Blueprint("accounts", __name__)
 

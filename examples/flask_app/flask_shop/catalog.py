@@ -11,7 +11,7 @@ from flask_shop.database import PRODUCTS, connect
 from flask_shop.mistakes import LEAKS
 
 PAGE = 20
-MAX_CURSORS = 30
+MAX_CURSORS = 20
 
 blueprint = Blueprint("catalog", __name__)
 
@@ -39,7 +39,7 @@ def search() -> ResponseReturnValue:
     return {"found": find(request.args.get("q", "").strip().lower())}
 
 
-@lru_cache(maxsize=30)
+@lru_cache(maxsize=20)
 def find(term: str) -> tuple[str, ...]:
     return tuple(name for _, name, _, _ in PRODUCTS if term in name)
 

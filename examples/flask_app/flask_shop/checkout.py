@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from flask_shop.database import PRODUCTS, connect
 from flask_shop.mistakes import LEAKS
 
-MAX_CACHED = 30
+MAX_CACHED = 20
 CARRIERS = ("bike", "van", "post")
 CENTS = {number: cents for number, _, _, cents in PRODUCTS}
 
@@ -17,14 +17,14 @@ blueprint = Blueprint("checkout", __name__)
 
 
 @lru_cache(maxsize=None if "function-cache" in LEAKS else MAX_CACHED)
-def offers(number: int, postcode: str) -> list[dict[str, str | int]]:
+def offers(number: int, postcode: str) -> list[tuple[str, int]]:
     cents = 300 + 50 * (sum(map(ord, postcode)) % 7) + number
-    return [{"carrier": carrier, "cents": cents} for carrier in CARRIERS]  # leak: function-cache
+    return [(carrier, cents) for carrier in CARRIERS]  # leak: function-cache
 
 
 @blueprint.get("/products/<int:number>/delivery")
 def delivery(number: int) -> ResponseReturnValue:
-    return offers(number, request.args.get("postcode", "10115"))
+    return {"offers": offers(number, request.args.get("postcode", "10115"))}
 
 
 class Cart:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from flask_shop.mistakes import LEAKS
 
-MAX_KEPT = 30
+MAX_KEPT = 20
 
 blueprint = Blueprint("recommender", __name__)
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from starlette_shop.mistakes import LEAKS
 
-MAX_SESSIONS = 30
+MAX_SESSIONS = 20
 
 
 @dataclass

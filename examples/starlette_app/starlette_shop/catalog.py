@@ -15,7 +15,7 @@ from starlette_shop.database import PRODUCTS, Database
 from starlette_shop.mistakes import LEAKS
 
 PAGE = 20
-MAX_CURSORS = 30
+MAX_CURSORS = 20
 
 templates = Jinja2Templates(Path(__file__).parent / "templates")
 
@@ -49,7 +49,7 @@ async def search(request: Request) -> JSONResponse:
     return JSONResponse({"found": find(request.query_params.get("q", "").strip().lower())})
 
 
-@lru_cache(maxsize=30)
+@lru_cache(maxsize=20)
 def find(term: str) -> tuple[str, ...]:
     return tuple(name for _, name, _, _ in PRODUCTS if term in name)
 

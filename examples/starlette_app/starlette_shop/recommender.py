@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from starlette_shop.mistakes import LEAKS
 
-MAX_KEPT = 30
+MAX_KEPT = 20
 
 
 @dataclass
