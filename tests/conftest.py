@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+import structlog
 from hypothesis import settings
 
 from leakmw.admin.messages import AdminRequest, AdminResponse
@@ -78,6 +80,21 @@ def _running() -> set[str]:
     }
     children = {f"process {child.pid}" for child in psutil.Process().children()}
     return threads | children | ({"tracemalloc"} if tracemalloc.is_tracing() else set())
+
+
+@pytest.fixture
+def plain_logging() -> Iterator[None]:
+    """No logging configured before a test reaches it; what it configures does not outlive it."""
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logger = logging.getLogger("leakmw")
+    yield
+    structlog.reset_defaults()
+    structlog.contextvars.clear_contextvars()
+    logger.handlers.clear()
+    logger.filters.clear()
+    logger.setLevel(logging.NOTSET)
+    logger.propagate = True
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from leakmw.report.text import text
 from leakmw.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import MutableMapping
 
     from leakmw.records import Report
 
@@ -47,7 +47,7 @@ def _section(page: str, title: str) -> str:
 
 
 @pytest.fixture
-def said() -> Iterator[list[Event]]:
+def said(plain_logging: None) -> list[Event]:
     """Return the events sent through structlog, as they come."""
     kept: list[Event] = []
 
@@ -56,8 +56,7 @@ def said() -> Iterator[list[Event]]:
         raise structlog.DropEvent
 
     structlog.configure(processors=[keep])
-    yield kept
-    structlog.reset_defaults()
+    return kept
 
 
 @pytest.fixture
