@@ -9,9 +9,10 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 from leakmw import forked
-from leakmw.records import Engine, Frame, Row, SnapshotError, Trace, Traceback
-from leakmw.tracers.grouping import IN_VISIT, UNKNOWN, Grouped, RawTrace, group
+from leakmw.records import Engine, Row, SnapshotError, Trace
+from leakmw.tracers.grouping import Grouped, RawTrace, group
 from leakmw.tracers.ownership import Ownership
+from leakmw.tracers.transfer import Key, keyed, pack, rows_of, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ class ExactTracer:
         self._started = False
         self._packages: frozenset[str] = frozenset()
         self._grouping = 0
-        self._rows: dict[tuple[Traceback, bool | None], Row] = {}
+        self._rows: dict[Key, Row] = {}
         self._own_bytes = 0
         self.child_cpu_seconds = 0.0
 
@@ -122,6 +123,7 @@ class ExactTracer:
             trace = self._from_child(ownership, mark, digest)
         except forked.ForkError as error:
             trace = self._here(ownership, mark, digest, str(error))
+        self._rows = keyed(trace.rows)
         return trace._replace(seconds=time.perf_counter() - started)
 
     def _from_child(
@@ -132,13 +134,17 @@ class ExactTracer:
             tracemalloc.stop()  # of no more use in the child, and makes all of this slow
             grouped = group(traces, ownership)
             del traces
-            return marshal.dumps((grouped, pickle.dumps(self._trace(grouped, digest).digest)))
+            rows = rows_of(grouped.groups, self._rows)
+            digested = self._trace(rows, grouped, digest).digest
+            pieces = pack(rows, self._rows)
+            return marshal.dumps((pieces, grouped[1:], pickle.dumps(digested)))
 
         memory = self._affordable()
         outcome = forked.run(work, mark, seconds=DEADLINE_SECONDS, memory_bytes=memory)
         self.child_cpu_seconds += outcome.cpu_seconds
-        grouped, digested = marshal.loads(outcome.result)  # noqa: S302  # our own child's
-        return self._trace(grouped, None)._replace(
+        pieces, rest, digested = marshal.loads(outcome.result)  # noqa: S302  # our own child's
+        rows = tuple(unpack(pieces, self._rows))
+        return self._trace(rows, Grouped([], *rest), None)._replace(
             how="fork",
             pause_seconds=outcome.pause_seconds,
             digest=pickle.loads(digested),  # noqa: S301  # our own child's
@@ -168,35 +174,21 @@ class ExactTracer:
         started = time.perf_counter()
         traces = _raw_traces()
         pause = time.perf_counter() - started
-        return self._trace(group(traces, ownership), digest)._replace(pause_seconds=pause)
+        grouped = group(traces, ownership)
+        rows = rows_of(grouped.groups, self._rows)
+        return self._trace(rows, grouped, digest)._replace(pause_seconds=pause)
 
-    def _trace(self, grouped: Grouped, digest: Digest | None) -> Trace:
+    def _trace(self, rows: tuple[Row, ...], grouped: Grouped, digest: Digest | None) -> Trace:
+        self._own_bytes = grouped.own_bytes
         trace = Trace(
-            rows=self._intern(grouped),
-            complete=grouped[2],
+            rows=rows,
+            complete=grouped.complete,
             grouping=self._grouping,
             how="in-process",
             seconds=0.0,
             pause_seconds=0.0,
         )
         return trace if digest is None else trace._replace(digest=digest(trace))
-
-    def _intern(self, grouped: Grouped) -> tuple[Row, ...]:
-        """Share with the last trace what did not change: nearly all of it."""
-        table, raw_rows, _, self._own_bytes = grouped
-        frames = [Frame(file, line) for file, line in table]
-        before, self._rows = self._rows, {}
-        for path_indexes, size, blocks, traceback_indexes, where in raw_rows:
-            path = tuple(frames[index] for index in path_indexes)
-            in_visit = None if where == UNKNOWN else where == IN_VISIT
-            row = before.get((path, in_visit))
-            if row is None:
-                traceback = tuple(frames[index] for index in reversed(traceback_indexes))
-                row = Row(path, size, blocks, traceback, in_visit=in_visit)
-            elif (row.bytes, row.blocks) != (size, blocks):
-                row = row._replace(bytes=size, blocks=blocks)
-            self._rows[row.path, in_visit] = row
-        return tuple(self._rows.values())
 
 
 def _live_blocks() -> int:

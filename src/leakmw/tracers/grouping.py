@@ -1,11 +1,11 @@
 """Group raw traces by origin: the app's own frames on the way to each allocation.
 
-Runs in a forked child where it can, so everything here is plain computing on plain values.
+Runs in a forked child where it can, so everything here is plain computing.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.tracers.ownership import FACES, PASSAGES, Ownership, ours
 
@@ -19,29 +19,42 @@ RawFrame = tuple[str, int]
 RawTrace = tuple[int, int, tuple[RawFrame, ...], int]
 """As ``_tracemalloc._get_traces`` gives them: domain, bytes, frames innermost first, depth."""
 
-Grouped = tuple[list[RawFrame], list[tuple[list[int], int, int, list[int], int]], bool, int]
-"""Frames; rows of (path, bytes, blocks, traceback, where), frames as indexes; whether all rows are
-there; bytes that leakmw itself holds. Plain values that marshal carries."""
+RawTraceback = tuple[RawFrame, ...]
 
 IN_VISIT, OUTSIDE, UNKNOWN = 1, 0, -1
 """Whether a traceback runs through a face, does not, or is too short to say."""
 
 
-class _Origin:
-    __slots__ = ("blocks", "bytes", "most", "traceback")
+class Group(NamedTuple):
+    """Live memory of one origin; tracebacks outermost first.
 
-    def __init__(self) -> None:
-        self.bytes = 0
-        self.blocks = 0
-        self.most = -1
-        self.traceback: tuple[RawFrame, ...] = ()
+    Attributes:
+        path: The app's own frames, or the innermost frame alone.
+        where: ``IN_VISIT``, ``OUTSIDE`` or ``UNKNOWN``.
+        bytes: Live bytes.
+        blocks: Live blocks.
+        traceback: A whole traceback, the one with most bytes.
+    """
 
-    def add(self, size: int, count: int, traceback: tuple[RawFrame, ...]) -> None:
-        self.bytes += size
-        self.blocks += count
-        if size > self.most:
-            self.most = size
-            self.traceback = traceback
+    path: RawTraceback
+    where: int
+    bytes: int
+    blocks: int
+    traceback: RawTraceback
+
+
+class Grouped(NamedTuple):
+    """What a process has alive.
+
+    Attributes:
+        groups: By origin, most bytes first.
+        complete: Whether all of them are there.
+        own_bytes: What leakmw itself holds, in bytes.
+    """
+
+    groups: list[Group]
+    complete: bool
+    own_bytes: int
 
 
 def group(traces: Iterable[RawTrace], ownership: Ownership, cap: int = MAX_ROWS) -> Grouped:
@@ -52,26 +65,25 @@ def group(traces: Iterable[RawTrace], ownership: Ownership, cap: int = MAX_ROWS)
 
         ownership: Tells the app's own files.
 
-        cap: Rows kept, those with most bytes.
+        cap: Groups kept, those with most bytes.
     """
-    origins: dict[tuple[tuple[RawFrame, ...], int], _Origin] = {}
+    origins: dict[tuple[RawTraceback, int], list[Any]] = {}
     own_bytes = 0
     for size, count, traceback, depth in _by_traceback(traces):
         if _is_ours(traceback):
             own_bytes += size
             continue
-        key = _origin(traceback, depth, ownership)
-        origin = origins.get(key)
-        if origin is None:
-            origin = origins[key] = _Origin()
-        origin.add(size, count, traceback)
-    ranked = sorted(origins.items(), key=lambda item: -item[1].bytes)
-    table = _FrameTable()
-    rows = [
-        (table.add(path), origin.bytes, origin.blocks, table.add(origin.traceback), where)
-        for (path, where), origin in ranked[:cap]
+        total = origins.setdefault(_origin(traceback, depth, ownership), [0, 0, -1, ()])
+        total[0] += size
+        total[1] += count
+        if size > total[2]:
+            total[2:] = size, traceback
+    ranked = sorted(origins.items(), key=lambda item: -item[1][0])
+    groups = [
+        Group(path[::-1], where, size, blocks, traceback[::-1])
+        for (path, where), (size, blocks, _, traceback) in ranked[:cap]
     ]
-    return list(table.indexes), rows, len(ranked) <= cap, own_bytes
+    return Grouped(groups, len(ranked) <= cap, own_bytes)
 
 
 def _by_traceback(traces: Iterable[RawTrace]) -> Iterable[list[Any]]:
@@ -87,16 +99,15 @@ def _by_traceback(traces: Iterable[RawTrace]) -> Iterable[list[Any]]:
     return totals.values()
 
 
-def _is_ours(traceback: tuple[RawFrame, ...]) -> bool:
+def _is_ours(traceback: RawTraceback) -> bool:
     """Whether leakmw allocated it: at the innermost frame, or anywhere on its own thread."""
     if ours(traceback[0][0]):
         return True
     return any(ours(file) and file not in PASSAGES for file, _ in traceback)
 
 
-def _origin(
-    traceback: tuple[RawFrame, ...], depth: int, ownership: Ownership
-) -> tuple[tuple[RawFrame, ...], int]:
+def _origin(traceback: RawTraceback, depth: int, ownership: Ownership) -> tuple[RawTraceback, int]:
+    """Return the app's own frames, innermost first, and whether a visit is on the stack."""
     path: list[RawFrame] = []
     where = OUTSIDE if depth <= len(traceback) else UNKNOWN
     for frame in traceback:
@@ -105,15 +116,4 @@ def _origin(
             break
         if ownership.own(frame[0]):
             path.append(frame)
-    return tuple(reversed(path)) or traceback[:1], where
-
-
-class _FrameTable:
-    """Frames by first use, so that each crosses the pipe once."""
-
-    def __init__(self) -> None:
-        self.indexes: dict[RawFrame, int] = {}
-
-    def add(self, frames: tuple[RawFrame, ...]) -> list[int]:
-        indexes = self.indexes
-        return [indexes.setdefault(frame, len(indexes)) for frame in frames]
+    return tuple(path) or traceback[:1], where
