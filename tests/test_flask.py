@@ -251,7 +251,7 @@ def test_a_streamed_response_keeps_its_context(watch: Callable[..., Monitor]) ->
 
     monitor = watch(app)
     with app.test_client().get("/lines") as response:
-        text = response.text
+        text = response.get_data(as_text=True)
 
     assert text == "/lines"
     assert counted == [{"GET /lines": 0}]

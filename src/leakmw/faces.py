@@ -77,8 +77,8 @@ def _wrapped(app: Any, **overrides: Any) -> Any:
 def _is_asgi(app: Any) -> bool:
     if not _takes(app, 3):
         return False
-    call = type(app).__call__ if not inspect.isroutine(app) else app
-    return inspect.iscoroutinefunction(call) or not _takes(app, 2)
+    calls = (app, type(app).__call__)
+    return any(map(inspect.iscoroutinefunction, calls)) or not _takes(app, 2)
 
 
 def _takes(app: Any, count: int) -> bool:
