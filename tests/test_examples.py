@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 TOKEN = "0123456789abcdef-examples"
 EVERY = 100
 WINDOWS = 10
+POLL_SECONDS = 0.05
 
 MISTAKES = {
     "sessions": "POST /login",
@@ -113,7 +115,7 @@ def test_a_healthy_shop_has_no_suspect(shop: Shop, tmp_path: Path) -> None:
 
 
 def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> dict[str, Any]:
-    """Serve the shop, send the traffic of its README and return the report after it."""
+    """Serve the shop, send it the traffic of its README and return the report after it."""
     environment = os.environ | {
         "HOME": str(tmp_path),
         "LEAKMW_EVERY": str(EVERY),
@@ -124,25 +126,32 @@ def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> dict[str, Any]:
         "SHOP_DATABASE": str(tmp_path / "shop.sqlite3"),
         "SHOP_LEAKS": leaks,
     }
+    log = tmp_path / "server.log"
     if shop.prepare:
         run(shop.prepare, cwd=shop.folder, env=environment)
-    with (tmp_path / "server.log").open("w+") as log:
+    with served(shop, environment, log) as url:
+        for window in range(1, WINDOWS + 1):
+            traffic = ("traffic.py", url, "--requests", f"{EVERY}", "--seed", f"{window}")
+            visitors = ("--concurrency", f"{shop.concurrency}")
+            run((*traffic, *visitors), cwd=EXAMPLES, env=environment)
+            report = report_on(url, log, visits=window * EVERY)
+    return report
+
+
+@contextmanager
+def served(shop: Shop, environment: Mapping[str, str], log: Path) -> Iterator[str]:
+    """Run the shop's server for the time of a block, which gets its URL."""
+    command = [sys.executable, "-m", *shop.serve]
+    with log.open("w") as said:
         server = subprocess.Popen(
-            [sys.executable, "-m", *shop.serve],
-            cwd=shop.folder, env=environment, stdout=log, stderr=log,
-        )  # fmt: skip
+            command, cwd=shop.folder, env=environment, stdout=said, stderr=said
+        )
         try:
-            url = address(server, tmp_path / "server.log")
-            for window in range(1, WINDOWS + 1):
-                traffic = ("traffic.py", url, "--requests", f"{EVERY}", "--seed", f"{window}")
-                visitors = ("--concurrency", f"{shop.concurrency}")
-                run((*traffic, *visitors), cwd=EXAMPLES, env=environment)
-                report = report_on(url, visits=window * EVERY)
-            return report
+            yield address(server, log)
         finally:
             server.terminate()
             server.wait()
-            sys.stdout.write((tmp_path / "server.log").read_text())
+            sys.stdout.write(log.read_text())  # shown when a test fails
 
 
 def run(command: tuple[str, ...], *, cwd: Path, env: Mapping[str, str]) -> None:
@@ -155,22 +164,23 @@ def address(server: subprocess.Popen[bytes], log: Path) -> str:
     while server.poll() is None:
         if said := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
             return said[0]
-        time.sleep(0.05)
-    pytest.fail(log.read_text())
+        time.sleep(POLL_SECONDS)
+    pytest.fail("the server did not start")
 
 
-def report_on(url: str, *, visits: int) -> dict[str, Any]:
+def report_on(url: str, log: Path, *, visits: int) -> dict[str, Any]:
     """Wait for the report on the snapshot after so many visits: a busy machine takes its time."""
     with httpx.Client(base_url=f"{url}/__leaks__/api/", timeout=60) as admin:
         admin.headers["Authorization"] = f"Bearer {TOKEN}"
         while True:
+            assert "leakmw.self_error" not in log.read_text()
             taken = admin.get("snapshots").raise_for_status().json()["snapshots"]
             report = admin.get("report")
             if taken and taken[-1]["visits"] >= visits and report.is_success:
                 document: dict[str, Any] = report.json()
                 if document["id"] == taken[-1]["id"]:
                     return document
-            time.sleep(0.05)
+            time.sleep(POLL_SECONDS)
 
 
 def suspects(report: dict[str, Any]) -> Mapping[str, set[Place]]:
