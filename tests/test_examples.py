@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TOKEN = "0123456789abcdef-examples"
