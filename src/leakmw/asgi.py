@@ -89,7 +89,7 @@ class LeakMiddleware:
             return app  # type: ignore[return-value]  # who switches leakmw off pays nothing
         self = super().__new__(cls)
         routes = AsgiRoutes(app)
-        monitor = Monitor(chosen, routes)
+        monitor = Monitor(chosen, routes.route)
         self.app = app
         self._admin = _Admin(chosen, monitor) if chosen.token else None
         self._by_path = routes.by_path

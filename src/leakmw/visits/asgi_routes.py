@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from leakmw.records import ROUTE_KEY, Route
 from leakmw.visits.paths import Paths
-from leakmw.visits.route_tree import RouteTree, Template, routes_of
-from leakmw.visits.scopes import method_of, path_of
+from leakmw.visits.route_tree import RouteTree, routes_of
+from leakmw.visits.scopes import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,30 +38,30 @@ class AsgiRoutes:
         self._paths = Paths()
         self._trees: dict[int, RouteTree] = {}
 
-    def __call__(self, scope: Mapping[str, Any]) -> Route:
+    def route(self, scope: Mapping[str, Any]) -> Route:
         """Return what is known of the endpoint that served *scope*."""
-        method = method_of(scope)
-        found = self._routed(scope, method)
-        told = _told(scope, method)
+        method = "WS" if scope["type"] == "websocket" else scope["method"]
+        found = None
+        if "router" in scope and "endpoint" in scope:
+            root = scope["router"]
+            tree = self._trees.get(id(root)) or self._plant(root)
+            found = tree.find(scope, method)
+        told = scope.get(ROUTE_KEY)
+        if told is None and "path_template" in scope:
+            told = _litestar(scope, method)
         if told is not None:
             return told if found is None else _mounted(found, told)
         if found is not None:
-            return Route(method, found.text, found.view)
+            return found
         if self.by_path and "router" not in scope:
             return Route(method, self._by_path(scope))
         return Route(method, None)
 
-    def _routed(self, scope: Mapping[str, Any], method: str) -> Template | None:
-        """Return the template by which a Starlette router handed *scope* to an endpoint."""
-        if "router" not in scope or "endpoint" not in scope:
-            return None
-        root = scope["router"]
-        tree = self._trees.get(id(root))
-        if tree is None:
-            if len(self._trees) >= MAX_TREES:
-                self._trees.clear()
-            tree = self._trees[id(root)] = RouteTree(root)
-        return tree.find(scope, method)
+    def _plant(self, root: object) -> RouteTree:
+        if len(self._trees) >= MAX_TREES:
+            self._trees.clear()
+        tree = self._trees[id(root)] = RouteTree(root)
+        return tree
 
     def _by_path(self, scope: Mapping[str, Any]) -> str | None:
         status = scope.get(STATUS_KEY)
@@ -70,18 +70,15 @@ class AsgiRoutes:
         return self._paths.template(scope.get(PATH_KEY) or path_of(scope) or "/", found=found)
 
 
-def _told(scope: Mapping[str, Any], method: str) -> Route | None:
-    """Return the route that a face inside or Litestar has put into *scope*."""
-    template = scope.get("path_template")
-    if template is None:
-        return scope.get(ROUTE_KEY)
-    return Route(method, template, getattr(scope.get("route_handler"), "fn", None))
+def _litestar(scope: Mapping[str, Any], method: str) -> Route:
+    handler = scope.get("route_handler")
+    return Route(method, scope["path_template"], getattr(handler, "fn", None))
 
 
-def _mounted(mount: Template, told: Route) -> Route:
+def _mounted(mount: Route, told: Route) -> Route:
     """Prefix what an app says of its own route with the path that it is mounted under."""
     if told.template is None:
-        return told._replace(template=mount.text)
-    if not told.template.startswith("/"):
+        return mount
+    if mount.template is None or not told.template.startswith("/"):
         return told
-    return told._replace(template=mount.text.removesuffix("/*") + told.template)
+    return told._replace(template=mount.template.removesuffix("/*") + told.template)

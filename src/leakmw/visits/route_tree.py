@@ -11,11 +11,13 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from leakmw.records import Route
+from leakmw.visits.endpoints import METHODS
 from leakmw.visits.scopes import host_of, path_of
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     RouteList = tuple[Sequence[object], int]
     """A list of routes, and how long it was."""
@@ -53,18 +55,18 @@ class Template(NamedTuple):
     methods: Collection[str] | None
     gates: tuple[Gate, ...]
 
-    def serves(self, method: str) -> bool:
-        """Return whether *method* gets more than a 405 here."""
-        return self.methods is None or method in self.methods
+    def route(self, method: str) -> Route:
+        """Return what a visit by *method* is named by."""
+        return Route(method, self.text, self.view)
 
-    def claims(self, path: str, host: str) -> bool:
-        """Return whether a request could have come this way."""
+    def claims(self, scope: Mapping[str, Any], path: str) -> bool:
+        """Return whether a request for *path* could have come this way."""
         for gate in self.gates:
-            match = gate.pattern.match(host if gate.of_host else path)
+            match = gate.pattern.match(host_of(scope) if gate.of == "host" else path)
             if match is None:
                 return False
-            if not gate.of_host:
-                path = "/" + match.groupdict().get("path", "")  # what a mount leaves over
+            if gate.of == "mount":
+                path = "/" + match["path"]  # what the mount leaves over
         return True
 
 
@@ -73,15 +75,15 @@ class Gate(NamedTuple):
 
     Attributes:
         pattern: As the framework compiled it.
-        of_host: Whether it is about the host, not the path.
+        of: ``host``, ``mount`` or ``route``.
     """
 
     pattern: re.Pattern[str]
-    of_host: bool = False
+    of: str
 
 
 class RouteTree:
-    """Finds the template of a request by what served it: nothing is routed a second time.
+    """Finds the route of a request by what served it: nothing is routed a second time.
 
     Args:
         root: The outermost router, or the app around it.
@@ -92,11 +94,12 @@ class RouteTree:
         self._readings = 0
         self._read_at = 0.0
         self._by_endpoint: Mapping[int, Sequence[Template]] = {}
+        self._known: dict[tuple[int, str], Route] = {}
         self._mounts: Sequence[Template] = ()
         self._lists: Iterator[RouteList] = itertools.repeat(((), 0))
 
-    def find(self, scope: Mapping[str, Any], method: str) -> Template | None:
-        """Return the template that led to the endpoint in *scope*.
+    def find(self, scope: Mapping[str, Any], method: str) -> Route | None:
+        """Return the route that led to the endpoint in *scope*.
 
         Args:
             scope: The scope of a request that a router has handed to an endpoint.
@@ -104,29 +107,31 @@ class RouteTree:
             method: Its method, ``WS`` for a websocket.
 
         Returns:
-            The route's template; where the route is in no list that can be read, the innermost
-            mount's; ``None`` where there is neither, or where the answer was a 405.
+            The route, without a template where the answer was a 405; where it is in no list that
+            can be read, the innermost mount; ``None`` where there is neither.
         """
         routes, length = next(self._lists)
         if len(routes) != length:
             self._read_anew()
-        templates = self._by_endpoint.get(id(scope["endpoint"]), ())
-        if len(templates) == 1 and templates[0].serves(method):
-            return templates[0]
-        return self._search(scope, method)
+        known = self._known.get((id(scope["endpoint"]), method))
+        return known or self._search(scope, method)
 
-    def _search(self, scope: Mapping[str, Any], method: str) -> Template | None:
-        found = self._claimants(scope)
-        if not found and self._read_anew():
-            found = self._claimants(scope)
-        if not found:
-            found = _claiming(self._mounts, scope)
-        return next((one for one in found if one.serves(method)), None)
+    def _search(self, scope: Mapping[str, Any], method: str) -> Route | None:
+        route = self._look_up(scope, method)
+        if route is None and self._read_anew():
+            route = self._look_up(scope, method)
+        return route or _by_path(self._mounts, scope, method)
 
-    def _claimants(self, scope: Mapping[str, Any]) -> Sequence[Template]:
-        """Return the templates of the endpoint; by path and host only where there are several."""
-        templates = self._by_endpoint.get(id(scope["endpoint"]), ())
-        return templates if len(templates) == 1 else _claiming(templates, scope)
+    def _look_up(self, scope: Mapping[str, Any], method: str) -> Route | None:
+        known, endpoint = self._known, id(scope["endpoint"])
+        templates = self._by_endpoint.get(endpoint, ())
+        serving = [one for one in templates if one.methods is None or method in one.methods]
+        if len(serving) > 1 or not templates:
+            return _by_path(serving, scope, method)
+        route = serving[0].route(method) if serving else Route(method, None)
+        if method in METHODS:
+            known[endpoint, method] = route
+        return route
 
     def _read_anew(self) -> bool:
         """Read the tree again unless that was done too often; say whether it was."""
@@ -145,6 +150,7 @@ class RouteTree:
         for template in found:
             by_endpoint[id(template.endpoint)].append(template)
         self._by_endpoint = dict(by_endpoint)
+        self._known = {}
         self._mounts = tuple(one for one in reversed(found) if one.text.endswith("/*"))
         # one list a visit is looked at: a route added anywhere is noticed within a few visits
         self._lists = itertools.cycle(lists)
@@ -162,9 +168,12 @@ def routes_of(app: object) -> Sequence[object] | None:
     return None
 
 
-def _claiming(templates: Sequence[Template], scope: Mapping[str, Any]) -> Sequence[Template]:
-    path, host = path_of(scope), host_of(scope)
-    return [one for one in templates if one.claims(path, host)]
+def _by_path(templates: Iterable[Template], scope: Mapping[str, Any], method: str) -> Route | None:
+    path = path_of(scope)
+    for template in templates:
+        if template.claims(scope, path):
+            return template.route(method)
+    return None
 
 
 class _Branch(NamedTuple):
@@ -188,17 +197,17 @@ class _Branch(NamedTuple):
         """Return the branch below *mount*, a ``Mount`` or a ``Host``."""
         host = getattr(mount, "host", None)
         if host is None:
-            gate = Gate(mount.path_regex)
+            gate = Gate(mount.path_regex, "mount")
             return self._replace(
                 depth=self.depth + 1, prefix=self.prefix + mount.path, gates=(*self.gates, gate)
             )
-        gate = Gate(mount.host_regex, of_host=True)
+        gate = Gate(mount.host_regex, "host")
         return self._replace(depth=self.depth + 1, host=host, gates=(*self.gates, gate))
 
     def leaf(self, route: Any) -> Template:
         """Return the template of *route*."""
         methods = getattr(route, "methods", None) or None
-        gates = (*self.gates, Gate(route.path_regex))
+        gates = (*self.gates, Gate(route.path_regex, "route"))
         endpoint = route.endpoint
         return Template(self.prefix + route.path, endpoint, endpoint, self.host, methods, gates)
 

@@ -1,4 +1,4 @@
-"""What an ASGI scope says of the request: its method, and where it went."""
+"""What an ASGI scope says of where a request went."""
 
 from __future__ import annotations
 
@@ -6,11 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-def method_of(scope: Mapping[str, Any]) -> str:
-    """Return the HTTP method, or ``WS`` for a websocket."""
-    return "WS" if scope["type"] == "websocket" else scope["method"]
 
 
 def path_of(scope: Mapping[str, Any]) -> str:
