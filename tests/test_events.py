@@ -297,16 +297,14 @@ def test_words_of_ours_and_of_the_system_are_said(
     assert _said(stream)[0]["error_message"] == message
 
 
-def test_an_event_stays_small_at_its_worst(
-    events: Events, shop_report: Report, stream: io.StringIO
-) -> None:
-    """Names of any length, in signs that JSON writes long, leave an event below 8 KiB."""
+def _worst(report: Report) -> Report:
+    """Return a report full of long names in signs that JSON writes long."""
     name = '"\\\x1b商🛒\udc80 =' * 20_000
     frame = Frame(name, 2**31, name)
     growth = Growth(
         endpoint=name, visits=2**63, bytes=2**63, blocks=2**63, site=frame, traceback=(frame,) * 9
     )
-    worst = Finding(
+    leak = Finding(
         fingerprint="0" * 12,
         verdict=Verdict.LEAK,
         growth=growth,
@@ -315,13 +313,40 @@ def test_an_event_stays_small_at_its_worst(
         cause=name,
         advice=name,
     )
-    findings = [replace(worst, fingerprint=f"{number:012x}") for number in range(20)]
-    events.report(_with(shop_report, *findings))
+    return _with(report, *(replace(leak, fingerprint=f"{number:012x}") for number in range(20)))
+
+
+def test_an_event_stays_small_at_its_worst(
+    events: Events, shop_report: Report, stream: io.StringIO
+) -> None:
+    """As a JSON line it is below 8 KiB, and what tells it apart is whole."""
+    events.report(_worst(shop_report))
     lines = stream.getvalue().splitlines()
 
     assert len(lines) == 21
     assert max(map(len, lines)) < 8 * 1024
-    assert all(event["worker_pid"] == 71 for event in _said(stream))
+    assert [event["fingerprint"] for event in _said(stream)[1:]] == [
+        f"{number:012x}" for number in range(20)
+    ]
+
+
+def test_an_event_stays_small_with_its_message(
+    events: Events, shop_report: Report, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A JSON formatter for logging writes every field twice: in the message and by itself."""
+    caplog.set_level(logging.INFO)
+    events.report(_worst(shop_report))
+    own = vars(logging.makeLogRecord({}))
+    lines = [
+        json.dumps(
+            {key: value for key, value in vars(record).items() if key not in own}
+            | {"message": record.getMessage()}
+        )
+        for record in caplog.records
+    ]
+
+    assert len(lines) == 21
+    assert max(map(len, lines)) < 8 * 1024
 
 
 def test_fields_avoid_reserved_names(
