@@ -8,18 +8,40 @@ import tokenize
 from functools import lru_cache
 from os import getcwd
 from os.path import abspath, sep
+from typing import NamedTuple
 
 from leakmw.records import Frame, Traceback
 
 FILES_KEPT = 64
 """Source files whose definitions are remembered."""
 
-MAX_SOURCE_BYTES = 4 << 20
+MAX_SOURCE_CHARACTERS = 4 << 20
+"""Of one file; what follows has no names."""
 
-_DEFINITION = re.compile(r"^([ \t]*)(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)(.*)", re.MULTILINE)
+CONTINUATION = 200
+"""Columns by which a line is taken to be indented that goes on behind a string."""
 
-_Definition = tuple[int, int, str, bool]
-"""First line, indentation in columns, name, whether the body stands on the same line."""
+_DEFINITION = re.compile(r"[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(\w+)(.*)")
+
+_STRING_OR_COMMENT = re.compile(
+    r'''"""(?:\\.|[^\\])*?"""|\'{3}(?:\\.|[^\\])*?\'{3}'''
+    r"""|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'|\#[^\n]*""",
+    re.DOTALL,
+)
+
+
+class _Line(NamedTuple):
+    """One line of source, strings and comments taken out.
+
+    Attributes:
+        indent: Columns before the first character; ``None`` where that says nothing.
+        name: Of the function or class that is defined here, if one is.
+        whole: Whether its body stands here, too.
+    """
+
+    indent: int | None
+    name: str | None = None
+    whole: bool = False
 
 
 def described(traceback: Traceback) -> Traceback:
@@ -35,48 +57,50 @@ def function(frame: Frame) -> str | None:
     """Return the dotted name of the function around the line of *frame*, if the source says it.
 
     tracemalloc keeps no function names. Parsing a large file would hold the GIL for tens of
-    milliseconds; the definitions' indentation tells the same.
+    milliseconds; the lines' indentation tells the same.
     """
-    indents, definitions = _source(frame.file)
-    if not 1 <= frame.line <= len(indents):
+    lines = _source(frame.file)
+    if not 1 <= frame.line <= len(lines):
         return None
-    indent = indents[frame.line - 1]
-    names: list[str] = []
-    for first, column, name, whole in reversed(definitions):
-        if first > frame.line or (first == frame.line and not whole):
-            continue
-        if column < indent or first == frame.line:
-            names.append(name)
-            indent = column
+    indent, name, whole = lines[frame.line - 1]
+    if indent is None:  # inside a string, or behind a bracket
+        return None
+    names = [name] if name and whole else []
+    for line in reversed(lines[: frame.line - 1]):
         if indent == 0:
             break
+        if line.indent is not None and line.indent < indent:
+            indent = line.indent
+            names += [line.name] if line.name else []
     return ".".join(reversed(names)) or "<module>"
 
 
 @lru_cache(FILES_KEPT)
-def _source(file: str) -> tuple[bytes, tuple[_Definition, ...]]:
-    """Return each line's indentation, at most 255, and the definitions in order."""
+def _source(file: str) -> tuple[_Line, ...]:
     try:
         with tokenize.open(file) as source:
-            text = source.read(MAX_SOURCE_BYTES)
+            text = source.read(MAX_SOURCE_CHARACTERS)
     except (OSError, SyntaxError, ValueError):
-        return b"", ()
-    indents = bytes(min(_columns(line), 255) for line in text.split("\n"))
-    definitions, number, position = [], 1, 0
-    for match in _DEFINITION.finditer(text):
-        number += text.count("\n", position, match.start())
-        position = match.start()
-        definitions.append((number, _columns(match[1] + "."), match[2], _whole(match[3])))
-    return indents, tuple(definitions)
+        return ()
+    bare = _STRING_OR_COMMENT.sub(_blank, text)
+    return tuple(map(_line, bare.expandtabs().split("\n")))
 
 
-def _whole(rest: str) -> bool:
-    return not rest.partition("#")[0].rstrip().endswith((":", ",", "(", "["))
+def _blank(match: re.Match[str]) -> str:
+    """Return what stands for a string or comment: what follows one of many lines is indented."""
+    breaks = match[0].count("\n")
+    return "\n" * breaks + " " * CONTINUATION if breaks else ""
 
 
-def _columns(line: str) -> int:
-    line = line.expandtabs()
-    return len(line) - len(line.lstrip())
+def _line(text: str) -> _Line:
+    code = text.strip()
+    if not code or code[0] in ")]}":  # the end of a signature stands where its def does
+        return _Line(None)
+    indent = len(text) - len(text.lstrip())
+    definition = _DEFINITION.match(text)
+    if definition is None:
+        return _Line(indent)
+    return _Line(indent, definition[1], whole=not code.endswith((":", ",", "(", "[", "\\")))
 
 
 def _roots() -> tuple[str, ...]:
