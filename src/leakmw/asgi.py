@@ -11,7 +11,7 @@ from leakmw.monitor import Monitor
 from leakmw.records import ROUTE_KEY, VISIT_KEY
 from leakmw.settings import Settings
 from leakmw.visits.asgi_routes import PATH_KEY, STATUS_KEY, AsgiRoutes
-from leakmw.visits.scopes import path_of
+from leakmw.visits.scopes import mounted_path_of, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -164,7 +164,7 @@ class _Admin:
         Returns:
             Whether it was answered.
         """
-        if scope["type"] != "http" or not self._service.owns(path_of(scope)):
+        if scope["type"] != "http" or not self._service.owns(mounted_path_of(scope)):
             return False
         from starlette.requests import ClientDisconnect, Request
         from starlette.responses import Response
@@ -214,7 +214,7 @@ def _asked(request: Request) -> AdminRequest:
         headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     return AdminRequest(
         method=request.method,
-        path=path_of(request.scope),
+        path=mounted_path_of(request.scope),
         query=request.url.query,
         headers=headers,
         prefix=request.scope.get("root_path", ""),

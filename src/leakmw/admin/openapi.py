@@ -109,7 +109,8 @@ def _strings(*media_types: str) -> Document:
 
 
 def _parameter(name: str, where: str) -> Document:
-    return {"name": name, "in": where, "required": True, "schema": {"type": "string"}}
+    schema = {"type": "string", "minLength": 1}
+    return {"name": name, "in": where, "required": True, "schema": schema}
 
 
 _COMPARED = {"parameters": [_parameter("from", "query"), _parameter("to", "query")]}

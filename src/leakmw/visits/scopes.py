@@ -14,8 +14,15 @@ def path_of(scope: Mapping[str, Any]) -> str:
     Servers disagree on whether the path has the root path in it. What mounts add to the root path
     on the way is no part of it here.
     """
-    path: str = scope["path"]
-    root = scope.get("app_root_path", scope.get("root_path", ""))
+    return _below(scope["path"], scope.get("app_root_path", scope.get("root_path", "")))
+
+
+def mounted_path_of(scope: Mapping[str, Any]) -> str:
+    """Return the path below all that the app was mounted under on the way."""
+    return _below(scope["path"], scope.get("root_path", ""))
+
+
+def _below(path: str, root: str) -> str:
     return path[len(root) :] if path.startswith(f"{root}/") else path
 
 
