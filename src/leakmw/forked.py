@@ -9,7 +9,8 @@ socket that the parent still uses), and it runs every hook the app registered. S
   ``PyDLL``, no locks, no imports, no logging.
 * A request to drop the GIL that another thread made before the fork would make the child wait for
   that thread for ever. Waiting threads make one after the switch interval, so that is lengthened
-  for the few milliseconds of the fork.
+  for the few milliseconds of the fork. One that was about to wait may have read it just before: a
+  child that says nothing at once is killed, and another one forked.
 * It closes every inherited descriptor at once: a connection that the parent ends must end.
 * It is killed at its deadline, with its parent, and first when memory runs out.
 
@@ -26,6 +27,7 @@ import resource
 import select
 import signal
 import sys
+import sysconfig
 import time
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -37,15 +39,27 @@ from leakmw.background import native
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-AVAILABLE = sys.platform == "linux" and sys.implementation.name == "cpython"
+AVAILABLE = (
+    sys.platform == "linux"
+    and sys.implementation.name == "cpython"
+    and not sysconfig.get_config_var("Py_GIL_DISABLED")
+)
 """Elsewhere forking a threaded process is unsafe, or not to be had."""
 
-FORK_SWITCH_INTERVAL = 0.5
-"""Seconds for which no thread asks for the GIL while the process forks; a fork takes about 25 ms
-per GB resident."""
+LEAST_INTERVAL, INTERVAL_PER_GIB = 0.05, 0.1
+"""Seconds for which no thread asks for the GIL while the process forks, which takes about 25 ms
+per GiB resident. Not longer: threads that wait for the GIL meanwhile may have to wait it out."""
+
+ATTEMPTS = 6
+"""Forks until one child comes to life. With eight threads that compute, one in five does not."""
+
+ALIVE_SECONDS = 1.0
+"""After which a child that has said nothing is taken to wait for the GIL."""
 
 NICENESS = 10
-_HEADER = 9
+_ALIVE = b"!"
+_DONE, _FAILED = 1, 0
+_HEADER = len(_ALIVE) + 1 + 8
 _PR_SET_PDEATHSIG = 1
 _SYS_CLOSE_RANGE = 436
 _CHUNK = 1 << 16
@@ -53,6 +67,10 @@ _CHUNK = 1 << 16
 
 class ForkError(Exception):
     """The child could not be forked, died, failed, or was killed at its deadline."""
+
+
+class _StillbornError(ForkError):
+    """The child waits for a thread that it does not have."""
 
 
 class Outcome(NamedTuple):
@@ -77,7 +95,8 @@ def run(
     Args:
         task: Plain computing: it must not block, import, log or touch the app's objects.
 
-        mark: Called here at the moment that the child sees, with no other thread in between.
+        mark: Called here at the moment that the child sees, with no other thread in between; again
+            if it takes another child.
 
         seconds: Deadline after which the child is killed.
 
@@ -88,11 +107,23 @@ def run(
     """
     if not AVAILABLE:
         raise ForkError("forking is not safe on this platform")
+    try:
+        limits = _limits(memory_bytes, seconds)
+        for _ in range(ATTEMPTS - 1):
+            with suppress(_StillbornError):
+                return _attempt(task, mark, seconds, limits)
+        return _attempt(task, mark, seconds, limits)
+    except OSError as error:
+        raise ForkError(f"no child could be forked: {error.strerror}") from error
+
+
+def _attempt(
+    task: Callable[[], bytes], mark: Callable[[], None], seconds: float, limits: _Limits
+) -> Outcome:
     libc = _libc()
     reader, writer = os.pipe()
     try:
-        limits = _limits(memory_bytes, seconds)
-        with _held_gil():
+        with _held_gil(limits.interval):
             mark()
             started = time.perf_counter()
             pid = libc.fork()
@@ -100,7 +131,7 @@ def run(
                 _child(libc, task, writer, limits)
             pause = time.perf_counter() - started
         if pid < 0:
-            raise ForkError(f"fork was refused: {os.strerror(ctypes.get_errno())}")
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         os.close(writer)
         writer = -1
         received, cpu_seconds = _collect(pid, reader, seconds)
@@ -119,29 +150,37 @@ def _libc() -> ctypes.PyDLL:
     return libc
 
 
+_app_interval: dict[None, float] = {}
+"""The app's own switch interval while it is lengthened: a process that the app forks just then,
+and another monitor's thread, know by it what to put back."""
+
+
 @contextmanager
-def _held_gil() -> Iterator[None]:
+def _held_gil(seconds: float) -> Iterator[None]:
     """Keep other threads from asking for the GIL; the app's interval is put back at once."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(FORK_SWITCH_INTERVAL)
+    # whoever waits for the GIL while it changes hands waits anew from then on
+    native("time", "sleep")(0.001)
+    interval = _app_interval.setdefault(None, sys.getswitchinterval())
+    sys.setswitchinterval(max(interval, seconds))
     try:
-        # threads already waiting finish their short wait and start one of the long ones
-        native("time", "sleep")(min(interval, 0.05) + 0.001)
         yield
     finally:
         sys.setswitchinterval(interval)
+        _app_interval.pop(None, None)
 
 
 class _Limits(NamedTuple):
     parent: int
+    interval: float
     data_bytes: int
     cpu_seconds: int
 
 
 def _limits(memory_bytes: int, seconds: float) -> _Limits:
-    data_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5])
-    data = data_pages * resource.getpagesize() + memory_bytes
-    return _Limits(os.getpid(), data, int(seconds) + 1)
+    pages = [int(field) for field in Path("/proc/self/statm").read_text("ascii").split()]
+    resident, data = (pages[column] * resource.getpagesize() for column in (1, 5))
+    interval = LEAST_INTERVAL + INTERVAL_PER_GIB * resident / (1 << 30)
+    return _Limits(os.getpid(), interval, data + memory_bytes, int(seconds) + 1)
 
 
 def _child(
@@ -149,11 +188,12 @@ def _child(
 ) -> NoReturn:
     try:
         gc.disable()
+        libc.write(writer, _ALIVE, len(_ALIVE))
         _confine(libc, writer, limits)
-        _send(libc, writer, b"\x01", task())
+        _send(libc, writer, _DONE, task())
     except BaseException as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
         with suppress(BaseException):
-            _send(libc, writer, b"\x00", type(error).__name__.encode())
+            _send(libc, writer, _FAILED, type(error).__name__.encode())
     finally:
         os._exit(0)
 
@@ -188,8 +228,8 @@ def _close_all_but(libc: ctypes.PyDLL, kept: int) -> None:
             libc.close(descriptor)
 
 
-def _send(libc: ctypes.PyDLL, writer: int, status: bytes, body: bytes) -> None:
-    message = status + len(body).to_bytes(_HEADER - 1, "big") + body
+def _send(libc: ctypes.PyDLL, writer: int, status: int, body: bytes) -> None:
+    message = bytes([status]) + len(body).to_bytes(8, "big") + body
     buffer = ctypes.create_string_buffer(message, len(message))
     sent = 0
     while sent < len(message):
@@ -212,19 +252,21 @@ def _collect(pid: int, reader: int, seconds: float) -> tuple[bytes, float]:
 
 
 def _receive(reader: int, seconds: float) -> bytes:
-    """Read one message, or less when the child dies.
+    """Read the sign of life and one message, or less when the child dies.
 
     The end of the message counts, not the end of the file: a process that the app forks at this
     moment inherits the pipe too and would keep it open.
     """
     poll = native("select", "poll")()
     poll.register(reader, select.POLLIN)
-    deadline = time.monotonic() + seconds
+    started = time.monotonic()
     received = bytearray()
     while not _complete(received):
-        left = deadline - time.monotonic()
+        patience = seconds if received else min(seconds, ALIVE_SECONDS)
+        left = started + patience - time.monotonic()
         if left <= 0:
-            raise ForkError(f"the child was killed: it had not finished after {seconds:g} s")
+            failure = ForkError if received else _StillbornError
+            raise failure(f"the child was killed: it had not finished after {patience:g} s")
         if poll.poll(left * 1000):
             chunk = os.read(reader, _CHUNK)
             if not chunk:
@@ -234,7 +276,7 @@ def _receive(reader: int, seconds: float) -> bytes:
 
 
 def _complete(received: bytes | bytearray) -> bool:
-    length = int.from_bytes(received[1:_HEADER], "big")
+    length = int.from_bytes(received[len(_ALIVE) + 1 : _HEADER], "big")
     return len(received) >= _HEADER and len(received) == _HEADER + length
 
 
@@ -250,6 +292,6 @@ def _unpack(received: bytes) -> bytes:
     if not _complete(received):
         raise ForkError("the child died before it had finished: killed, or out of memory")
     body = received[_HEADER:]
-    if received[:1] == b"\x00":
+    if received[len(_ALIVE)] == _FAILED:
         raise ForkError(f"the child failed with {body.decode()}")
     return body
