@@ -77,6 +77,14 @@ class Background:
         self._calls.put(False)
 
 
+def _next(calls: Any) -> bool:
+    """Wait for a call; those that have piled up meanwhile are answered by the same work."""
+    go_on: bool = calls.get()
+    while go_on and not calls.empty():
+        go_on = calls.get()
+    return go_on
+
+
 def _loop(
     calls: Any,
     owner: weakref.ref[Any],
@@ -87,7 +95,7 @@ def _loop(
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     threading.current_thread().name = THREAD_NAME
     try:
-        while calls.get():
+        while _next(calls):
             alive = owner()
             if alive is None:
                 return

@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from leakmw.background import native
+from leakmw.records import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +67,11 @@ _CHUNK = 1 << 16
 
 
 class ForkError(Exception):
-    """The child could not be forked, died, failed, or was killed at its deadline."""
+    """No child could be forked."""
+
+
+class ChildError(Exception):
+    """The child died, failed, or was killed at its deadline."""
 
 
 class _StillbornError(ForkError):
@@ -103,7 +108,9 @@ def run(
         memory_bytes: How much the child may allocate on top of what it inherits.
 
     Raises:
-        ForkError: With the reason and what happened to the child.
+        ForkError: If no child can be had.
+
+        ChildError: With what happened to the child.
     """
     if not AVAILABLE:
         raise ForkError("forking is not safe on this platform")
@@ -193,7 +200,8 @@ def _child(
         _send(libc, writer, _DONE, task())
     except BaseException as error:  # noqa: BLE001  # whatever it is, the parent must hear of it
         with suppress(BaseException):
-            _send(libc, writer, _FAILED, type(error).__name__.encode())
+            failure = Failure.of("child", error)
+            _send(libc, writer, _FAILED, f"{failure.kind} at {failure.place}".encode())
     finally:
         os._exit(0)
 
@@ -265,8 +273,9 @@ def _receive(reader: int, seconds: float) -> bytes:
         patience = seconds if received else min(seconds, ALIVE_SECONDS)
         left = started + patience - time.monotonic()
         if left <= 0:
-            failure = ForkError if received else _StillbornError
-            raise failure(f"the child was killed: it had not finished after {patience:g} s")
+            if not received:
+                raise _StillbornError("no child could be forked: it waits for another thread")
+            raise ChildError(f"the child was killed: it had not finished after {seconds:g} s")
         if poll.poll(left * 1000):
             chunk = os.read(reader, _CHUNK)
             if not chunk:
@@ -290,8 +299,8 @@ def _reap(pid: int) -> float:
 
 def _unpack(received: bytes) -> bytes:
     if not _complete(received):
-        raise ForkError("the child died before it had finished: killed, or out of memory")
+        raise ChildError("the child died before it had finished: killed, or out of memory")
     body = received[_HEADER:]
     if received[len(_ALIVE)] == _FAILED:
-        raise ForkError(f"the child failed with {body.decode()}")
+        raise ChildError(f"the child failed with {body.decode()}")
     return body

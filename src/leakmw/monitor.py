@@ -8,18 +8,18 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, process
-from leakmw.records import UNMATCHED, Failure, SnapshotError, Visit
+from leakmw.records import UNMATCHED, Failure, Snapshot, SnapshotError, Visit
 from leakmw.visits.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from leakmw.pipeline import Pipeline
-    from leakmw.records import Diff, Endpoint, Report, Route, Snapshot
+    from leakmw.records import Diff, Endpoint, Report, Route
     from leakmw.settings import Settings
     from leakmw.visits.endpoints import Tally
 
@@ -32,14 +32,21 @@ do: a lock of the background thread would stop all greenlets of gevent."""
 
 
 class _Ticket:
-    """A snapshot that somebody waits for."""
+    """A snapshot that somebody waits for: it, or why there is none."""
 
-    __slots__ = ("done", "failure", "snapshot")
+    __slots__ = ("outcome",)
 
     def __init__(self) -> None:
-        self.snapshot: Snapshot | None = None
-        self.failure: Failure | None = None
-        self.done = False
+        self.outcome: Snapshot | Failure | None = None
+
+
+class _Count:
+    """How often something has failed."""
+
+    __slots__ = ("times",)
+
+    def __init__(self) -> None:
+        self.times = 0
 
 
 class Monitor:
@@ -68,8 +75,8 @@ class Monitor:
         self._begun = 0
         self._finished = 0
         self._seen = 0
-        self._ticket: _Ticket | None = None
-        self._failures: dict[tuple[str, str], int] = {}
+        self._tickets: deque[_Ticket] = deque()
+        self._failures: dict[tuple[str, str], _Count] = {}
         self._unsaid: deque[Failure] = deque()
         self._background: Background | None = None
         self._pipeline: Pipeline | None = None
@@ -117,8 +124,9 @@ class Monitor:
         pid, claim = process.pid, object()
         if self._claims.setdefault(pid, claim) is not claim:
             return  # another thread is at it
-        self._forget()
-        self._endpoints.reset()
+        if self._pid:
+            self._forget()
+            self._endpoints.reset()
         self._at_end = ExitStack()
         try:
             self._background = Background(self, Monitor._work, self._at_end.close)
@@ -158,20 +166,17 @@ class Monitor:
         """
         if self._pid != process.pid:
             self._settle_in()
-        ticket = self._ticket
-        if ticket is None or ticket.done:
-            self._ticket = ticket = _Ticket()
-            self._wake()
+        ticket = _Ticket()
+        self._tickets.append(ticket)
+        self._wake()
         deadline = time.monotonic() + timeout
-        while not ticket.done:
-            if self._background is None or time.monotonic() > deadline:
-                raise SnapshotError(
-                    f"no snapshot within {timeout:g} s; look for leakmw.self_error"
-                )
+        while ticket.outcome is None and self._background and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-        if ticket.snapshot is None:
-            raise SnapshotError(ticket.failure.message if ticket.failure else "no snapshot")
-        return ticket.snapshot
+        if isinstance(ticket.outcome, Snapshot):
+            return ticket.outcome
+        with suppress(ValueError):
+            self._tickets.remove(ticket)
+        raise SnapshotError(_refusal(ticket.outcome, timeout))
 
     def diff(self, older: str, newer: str) -> Diff:
         """Compare two kept snapshots by their ids.
@@ -195,70 +200,75 @@ class Monitor:
         kind = (where, type(error).__name__)
         if kind not in self._failures and len(self._failures) >= MAX_FAILURES:
             return
-        self._failures[kind] = count = self._failures.get(kind, 0) + 1
-        if count == 1:
+        new = _Count()
+        count = self._failures.setdefault(kind, new)
+        count.times += 1
+        if count is new:
             self._unsaid.append(Failure.of(where, error))
             self._wake()
 
     def close(self) -> None:
         """End the thread and stop the tracer if leakmw started it."""
-        if self._background is not None:
-            self._background.stop()
+        background, self._background = self._background, None
+        if background is not None:
+            background.stop()
 
     # the background thread
 
     def _work(self) -> None:
-        snapshot, failure = None, None
+        outcome: Snapshot | Failure | None = None
         try:
-            pipeline = self._started()
+            pipeline = self._built()
+            pipeline.start()
             if self._wanted():
-                snapshot = pipeline.snapshot(self._endpoints.count, self._in_flight)
+                outcome = pipeline.snapshot(self._endpoints.count, self._in_flight)
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("snapshot", error)
-            failure = Failure.of("snapshot", error)
-        if snapshot is not None:
-            self._seen = snapshot.visits
-            self._report(snapshot)
-        self._answer(snapshot, failure)
+            outcome = Failure.of("snapshot", error)
+        if isinstance(outcome, Snapshot):
+            self._seen = outcome.visits
+            self._report(outcome)
+        while outcome is not None and self._tickets:
+            self._tickets.popleft().outcome = outcome
         self._speak()
 
-    def _started(self) -> Pipeline:
-        """Return the pipeline; importing and starting it takes time, so it is done here."""
+    def _built(self) -> Pipeline:
+        """Return the pipeline; importing it takes time, so it is done here."""
         if self._pipeline is None:
             from leakmw.pipeline import Pipeline
 
             self._pipeline = Pipeline(self._settings, _weakly(self.failed))
             self._at_end.callback(self._pipeline.close)
-        self._pipeline.start()
         return self._pipeline
 
     def _report(self, snapshot: Snapshot) -> None:
         try:
-            self._started().report(snapshot)
+            self._built().report(snapshot)
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("report", error)
 
     def _in_flight(self) -> int:
-        return self._begun - self._finished
+        # a visit that began before a fork may end after it, too
+        return max(0, self._begun - self._finished)
 
     def _wanted(self) -> bool:
-        waited_for = self._ticket is not None and not self._ticket.done
-        return waited_for or self._finished - self._seen >= self._every
-
-    def _answer(self, snapshot: Snapshot | None, failure: Failure | None) -> None:
-        ticket = self._ticket
-        if ticket is not None and (snapshot or failure):
-            ticket.snapshot, ticket.failure = snapshot, failure
-            ticket.done = True
+        return bool(self._tickets) or self._finished - self._seen >= self._every
 
     def _speak(self) -> None:
         """Say the failures that nobody has said yet."""
         while self._unsaid:
             failure = self._unsaid.popleft()
             try:
-                self._started().say(failure, self._failures[failure.where, failure.kind])
+                count = self._failures[failure.where, failure.kind].times
+                self._built().say(failure, count)
             except Exception:  # noqa: BLE001, S112  # there is nowhere left to say it
                 continue
+
+
+def _refusal(failure: Failure | None, timeout: float) -> str:
+    if failure is None:
+        return f"no snapshot within {timeout:g} s; look for leakmw.self_error"
+    return failure.message or f"no snapshot: it failed with {failure.kind}"
 
 
 def _weakly(method: Callable[[str, BaseException], None]) -> Callable[[str, BaseException], None]:

@@ -31,7 +31,7 @@ class Pipeline:
     Args:
         settings: What the user chose.
 
-        failed: Told of errors that a log of the app raises.
+        failed: Told of errors that need not stop the work.
 
     Attributes:
         store: The history; may be read from any thread.
@@ -42,7 +42,7 @@ class Pipeline:
         self._settings = settings
         self._worker = meters.worker()
         self._events = Events(settings, self._worker, failed)
-        self._tracer = ExactTracer(settings.frames, meters.room_bytes)
+        self._tracer = ExactTracer(settings.frames, meters.room_bytes, failed)
         self._number = 0
 
     def start(self) -> None:

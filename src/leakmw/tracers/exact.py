@@ -51,11 +51,19 @@ class ExactTracer:
         frames: Deepest traceback kept.
 
         room: Says how many bytes the process may still take.
+
+        failed: Told when no child could be forked and this process had to do the work itself.
     """
 
-    def __init__(self, frames: int, room: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        frames: int,
+        room: Callable[[], int],
+        failed: Callable[[str, BaseException], None],
+    ) -> None:
         self._frames = frames
         self._room = room
+        self._failed = failed
         self._started = False
         self._packages: frozenset[str] = frozenset()
         self._grouping = 0
@@ -121,8 +129,13 @@ class ExactTracer:
         started = time.perf_counter()
         try:
             trace = self._from_child(ownership, mark, digest)
+        except forked.ChildError as error:
+            raise SnapshotError(f"no snapshot: {error}") from error
         except forked.ForkError as error:
             trace = self._here(ownership, mark, digest, str(error))
+            if forked.AVAILABLE:
+                stopped = SnapshotError(f"the process was stopped to copy its traces: {error}")
+                self._failed("fork", stopped)
         self._rows = keyed(trace.rows)
         return trace._replace(seconds=time.perf_counter() - started)
 

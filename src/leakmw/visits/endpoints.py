@@ -51,14 +51,15 @@ class Endpoints:
     def tally(self, route: Route) -> Tally:
         """Return the tally of *route*, a new one while there is room.
 
-        Only known methods are looked up by route, so that table is as bounded as the names.
+        Only names that were kept whole are looked up by route, so that table is as bounded.
         """
         known = self._by_route.get(route[:2])
         if known is not None:
             return known
         method = route.method if route.method in METHODS else "_OTHER"
-        tally = self.named(_name(method, route.template), route.view)
-        if tally.name != OTHER and method == route.method:
+        name = _name(method, route.template)
+        tally = self.named(name, route.view)
+        if tally.name == name and method == route.method:
             self._by_route[method, route.template] = tally
         return tally
 
