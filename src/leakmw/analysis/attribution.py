@@ -111,14 +111,14 @@ def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
     series = sorted(collect(snapshots), key=lambda one: -abs(one.bytes[-1] - one.bytes[0]))
     for one in series:
         active = [name for name in one.place.endpoints if name in during.visits]
-        if len(active) == 1:
+        # none of them active: a websocket may leak for hours before its first visit is over
+        told = active or list(one.place.endpoints)
+        if len(told) == 1:
             shares.append(
-                Share(
-                    active[0], one.place, one.traceback, steps(one.bytes), steps(one.blocks), None
-                )
+                Share(told[0], one.place, one.traceback, steps(one.bytes), steps(one.blocks), None)
             )
             continue
-        fit = None
+        fit = Fit({}, ())
         if fits < MAX_FITS and abs(one.bytes[-1] - one.bytes[0]) >= FIT_BYTES:
             fits += 1
             fit = _solve(one, active, during)
@@ -131,12 +131,14 @@ def _solve(one: Series, active: Sequence[str], during: Windows) -> Fit:
         name: during.visits[name] for name in active or during.visits
     }
     preferred = None
-    if not active and one.place.in_visit is not False:
+    if not active and during.visits and one.place.in_visit is not False:
         preferred = ALL
         regressors[ALL] = [sum(counts) for counts in zip(*during.visits.values(), strict=True)]
     if not active and one.place.in_visit is not True:
         preferred = BACKGROUND
         regressors[BACKGROUND] = during.seconds
+    if not regressors:
+        return Fit({}, ())
     growths = steps(one.bytes)
     block = max(one.bytes) / max(1, *one.blocks)
     noise = block**2 * max(1, during.in_flight)
@@ -144,7 +146,7 @@ def _solve(one: Series, active: Sequence[str], during: Windows) -> Fit:
     return explain([sign * g for g in growths], regressors, preferred=preferred, noise=noise)
 
 
-def _split(one: Series, fit: Fit | None, during: Windows) -> Iterator[Share]:
+def _split(one: Series, fit: Fit, during: Windows) -> Iterator[Share]:
     """Give each endpoint its part of every window, so that the parts add up to the growth."""
     parts = _amounts(fit, during) or {BACKGROUND: during.seconds}
     totals = [sum(amounts) for amounts in zip(*parts.values(), strict=True)]
@@ -163,10 +165,10 @@ def _split(one: Series, fit: Fit | None, during: Windows) -> Iterator[Share]:
         )
 
 
-def _amounts(fit: Fit | None, during: Windows) -> Mapping[str, list[float]]:
+def _amounts(fit: Fit, during: Windows) -> Mapping[str, list[float]]:
     """Return what the fit expects of each endpoint in each window."""
     expected: dict[str, list[float]] = {}
-    for chosen, weight in (fit.weights if fit else {}).items():
+    for chosen, weight in fit.weights.items():
         regressors = {chosen: during.visits[chosen]} if chosen in during.visits else {}
         if chosen == ALL:
             regressors = during.visits

@@ -75,7 +75,7 @@ def _suspicious(growths: Sequence[float], base: Sequence[float]) -> bool:
 def _suspicion(
     share: Share, growths: Sequence[float], base: Sequence[float], during: Windows
 ) -> tuple[str, ...]:
-    unit = "bytes per second" if share.endpoint == BACKGROUND else "bytes per request"
+    unit = "bytes per request" if share.endpoint in during.visits else "bytes per second"
     series = ", ".join(f"{g / x:,.0f}" for g, x in zip(growths[-8:], base[-8:], strict=True))
     return (
         f"grew in each of the last {len(growths)} windows: {series} {unit}",
