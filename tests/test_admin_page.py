@@ -261,6 +261,17 @@ def test_a_short_table_is_not(shop_report: Report) -> None:
     assert "<details>" not in page
 
 
+def test_what_is_empty_has_no_heading(shop_report: Report, shop_monitor: Any) -> None:
+    """A table without rows is left out, and one with rows is not."""
+    diff = shop_monitor.diff(shop_monitor.kept[0].id, shop_monitor.kept[1].id)
+    nothing = Read(diff_page(replace(diff, endpoints=(), sites=())))
+    something = Read(diff_page(diff))
+
+    assert not {"Sites", "Endpoints"} & set(nothing.words)
+    assert {"Sites", "Endpoints"} <= set(something.words)
+    assert "Endpoints" not in Read(report_page(replace(shop_report, endpoints=()), ())).words
+
+
 def test_snapshots_lead_to_their_growth(shop_report: Report, shop_monitor: Any) -> None:
     """Newest first, each with the growth since the one before and since the first."""
     shown = Read(report_page(shop_report, shop_monitor.kept))

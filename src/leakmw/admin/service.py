@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from leakmw.admin.access import Access
@@ -22,14 +23,13 @@ from leakmw.admin.messages import (
     written,
 )
 from leakmw.admin.negotiation import wants_page
-from leakmw.admin.page import failure_page
 from leakmw.admin.rate_limit import RateLimit
-from leakmw.admin.routes import Routes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from leakmw.admin.messages import AdminRequest
+    from leakmw.admin.routes import Routes
     from leakmw.records import Monitored
     from leakmw.settings import Settings
 
@@ -72,10 +72,18 @@ class Service:
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._settings = settings
+        self._monitored = monitored
         self._path = settings.path
         self._access = Access(settings.token, settings.path) if settings.token else None
-        self._routes = Routes(settings, monitored)
         self._changes = RateLimit(CHANGES, CHANGES_SECONDS, clock)
+
+    @cached_property
+    def _routes(self) -> Routes:
+        # an app whose admin endpoint nobody opens need not import the pages
+        from leakmw.admin.routes import Routes
+
+        return Routes(self._settings, self._monitored)
 
     def owns(self, path: str) -> bool:
         """Return whether *path*, below the app's prefix, may be ours: the cheap first look."""
@@ -143,7 +151,7 @@ def _check_body(request: AdminRequest) -> None:
     Raises:
         AdminError: With what is wrong.
     """
-    length = request.headers.get("content-length", "")
+    length = request.headers.get("content-length", "")[:20]  # int() refuses thousands of digits
     announced = int(length) if length.isdecimal() else 0
     if max(announced, len(request.body)) > BODY_LIMIT:
         raise AdminError(
@@ -163,6 +171,8 @@ def _allowed(methods: Iterable[str]) -> str:
 def _failure(request: AdminRequest, error: AdminError) -> AdminResponse:
     """Return *error* as JSON, or as a page where the page's own form met it."""
     if wants_page(request):
+        from leakmw.admin.page import failure_page
+
         page = failure_page(error.message)
         return written(page, HTML, status=error.status, headers=error.headers)
     content = {"error": {"code": error.code, "message": error.message}}
