@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import marshal
 import pickle
 import time
@@ -143,6 +145,7 @@ class ExactTracer:
         self, ownership: Ownership, mark: Callable[[], None], digest: Digest | None
     ) -> Trace:
         def work() -> bytes:
+            _empty_interpreter_caches()
             traces = _raw_traces()
             tracemalloc.stop()  # of no more use in the child, and makes all of this slow
             grouped = group(traces, ownership)
@@ -202,6 +205,19 @@ class ExactTracer:
             pause_seconds=0.0,
         )
         return trace if digest is None else trace._replace(digest=digest(trace))
+
+
+def _empty_interpreter_caches() -> None:
+    """Free what is dead and only kept by the interpreter; for the child alone.
+
+    Free lists keep up to 2,000 tuples of each length, and the type cache 4,096 names, each at the
+    line that used it last. Until they are full that looks like growth.
+    """
+    gc.callbacks.clear()  # they are the app's
+    gc.set_debug(0)
+    gc.freeze()  # a full collection empties the free lists, and is to look at nothing else
+    gc.collect()
+    ctypes.pythonapi.PyType_ClearCache()
 
 
 def _live_blocks() -> int:
