@@ -1,4 +1,4 @@
-"""The SQLite file behind the shop: one connection, used by one worker thread at a time."""
+"""The SQLite file behind the shop: one cursor, used by one worker thread at a time."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -33,6 +33,7 @@ class Database:
             self.connection.executemany(
                 "INSERT OR REPLACE INTO products VALUES (?, ?, ?, ?)", PRODUCTS
             )
+        self.cursor = self.connection.cursor()
         self.turn = anyio.Lock()
 
     async def rows(self, statement: str, *values: object) -> list[Row]:
@@ -40,7 +41,7 @@ class Database:
             return await run_in_threadpool(self._rows, statement, values)
 
     def _rows(self, statement: str, values: Sequence[object]) -> list[Row]:
-        return self.connection.execute(statement, values).fetchall()
+        return self.cursor.execute(statement, values).fetchall()
 
     async def write(self, statement: str, rows: list[Row]) -> None:
         async with self.turn:
@@ -48,7 +49,7 @@ class Database:
 
     def _write(self, statement: str, rows: list[Row]) -> None:
         with self.connection:
-            self.connection.executemany(statement, rows)
+            self.cursor.executemany(statement, rows)
 
     def close(self) -> None:
         self.connection.close()
