@@ -28,8 +28,8 @@ def delivery(request: HttpRequest, number: int) -> JsonResponse:
 
 class Cart:
     def __init__(self, numbers: list[int]) -> None:
-        lines = Product.objects.filter(pk__in=numbers).values_list("id", "cents")
-        self.lines = [(number, cents) for number, cents in lines]  # leak: method-cache
+        found = list(Product.objects.filter(pk__in=numbers).values_list("id", "cents"))
+        self.lines = [(number, cents) for number, cents in found]  # leak: method-cache
 
     @lru_cache(maxsize=None if "method-cache" in LEAKS else MAX_CACHED)  # noqa: B019  # the mistake shown here
     def total(self, country: str) -> int:
