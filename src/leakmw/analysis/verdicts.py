@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.fitting import ratio
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
 SUSPECT_WINDOWS = 5
 """Windows in a row in which a suspect has grown. A level that only fluctuates rises five times
-in a row once in 720 times, and then mostly by too unequal steps for the second test."""
+in a row once in 720 times, and then mostly by too unequal steps for the other tests."""
 
 SUSPECT_BYTES = 4096
 """Growth in those windows below which nobody is called."""
 
 SUSPECT_CONFIDENCE = 0.995
 """Of the growth per request being above zero."""
+
+NEW_SHARE = 0.75
+"""Part of that growth which must be new: above the level at which the place has been before. A
+level that swings, with the load or as a cache is cleared, comes back to where it was."""
 
 QUIET_WINDOWS = 3
 """Windows in a row in which a settled growth has not grown."""
@@ -57,7 +61,8 @@ def judge(share: Share, during: Windows) -> Judgement:
     active = [(g, x) for g, x in zip(share.bytes, amounts, strict=True) if x > 0]
     run = _run([growth for growth, _ in active])
     growths, base = [g for g, _ in active[-run:]], [x for _, x in active[-run:]]
-    if run >= SUSPECT_WINDOWS and _suspicious(growths, base):
+    before = [growth for growth, _ in active[:-run]]
+    if run >= SUSPECT_WINDOWS and _suspicious(growths, base) and _new(growths, before):
         return Judgement(Verdict.SUSPECT, _suspicion(share, growths, base, during))
     return _settled(share, [growth for growth, _ in active])
 
@@ -70,6 +75,13 @@ def _run(growths: Sequence[float]) -> int:
 def _suspicious(growths: Sequence[float], base: Sequence[float]) -> bool:
     low = ratio(growths, base, SUSPECT_CONFIDENCE).low
     return sum(growths) >= SUSPECT_BYTES and low is not None and low > 0
+
+
+def _new(growths: Sequence[float], before: Sequence[float]) -> bool:
+    """Say whether the level has come to where it was not before."""
+    earlier = [0.0, *accumulate(before)]
+    highest = sorted(earlier)[-2:][0]  # but one: a snapshot may have met a moment's burst
+    return earlier[-1] + sum(growths) - highest >= NEW_SHARE * sum(growths)
 
 
 def _suspicion(
