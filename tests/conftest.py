@@ -213,7 +213,7 @@ def _watch_asgi() -> Iterator[Callable[..., LeakMiddleware]]:
     watched = []
 
     def watch(app: Any, **settings: Any) -> LeakMiddleware:
-        face = LeakMiddleware(app, **settings)
+        face = LeakMiddleware(app, **{"frames": 1, **settings})  # deep tracebacks take their time
         watched.append(face)
         return face
 
