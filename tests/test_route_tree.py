@@ -1,0 +1,209 @@
+"""Naming by the tree of routes stays bounded, whatever shape the tree has and takes."""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount, Route, Router
+
+from leakmw.records import Route as Named
+from leakmw.visits import asgi_routes, route_tree
+from leakmw.visits.asgi_routes import AsgiRoutes
+
+
+async def _view(request: object) -> None:
+    """Stand for a view."""
+
+
+async def _other(request: object) -> None:
+    """Stand for another one."""
+
+
+def _scope(router: object, endpoint: object, path: str = "/", method: str = "GET") -> Any:
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "headers": [],
+        "router": router,
+        "endpoint": endpoint,
+    }
+
+
+class _Counting(Router):
+    """A router that counts how often its routes are read.
+
+    Attributes:
+        readings: How often.
+    """
+
+    readings = 0
+
+    def __getattribute__(self, name: str) -> Any:
+        if name == "routes":
+            _Counting.readings += 1
+        return super().__getattribute__(name)
+
+
+@pytest.fixture(name="clock")
+def _clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Stop the clock: its one item is the time."""
+    now = [1000.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("leakmw.visits.route_tree.time", clock)
+    return now
+
+
+def test_endpoints_that_come_and_go(clock: list[float]) -> None:
+    """An app with a new endpoint for every request has its routes read once a second at most."""
+    router = _Counting([Route("/known", _view)])
+    names = AsgiRoutes(router)
+    _Counting.readings = 0
+
+    for _ in range(1000):
+        assert names.route(_scope(router, object())) == Named("GET", None)
+    assert _Counting.readings <= route_tree.FREE_READINGS + 1
+
+    clock[0] += route_tree.PAUSE
+    for _ in range(1000):
+        names.route(_scope(router, object()))
+    assert _Counting.readings <= route_tree.FREE_READINGS + 2
+
+
+def test_routes_that_come_and_go(clock: list[float]) -> None:
+    """An app that adds a route for every request has its routes read once a second at most."""
+    router = _Counting([Route("/known", _view)])
+    names = AsgiRoutes(router)
+    routes = router.routes
+    _Counting.readings = 0
+
+    for number in range(1000):
+        routes.append(Route(f"/new/{number}", _view))
+        named = names.route(_scope(router, _view, "/known"))
+        assert named == Named("GET", "/known", _view)
+    assert _Counting.readings <= route_tree.FREE_READINGS + 1
+
+
+def test_known_endpoints_are_not_read_again() -> None:
+    """Routes are read once when they stay as they are."""
+    router = _Counting([Route("/a", _view), Mount("/in", Router([Route("/b", _other)]))])
+    names = AsgiRoutes(router)
+    _Counting.readings = 0
+
+    for _ in range(100):
+        assert names.route(_scope(router, _view)).template == "/a"
+        assert names.route(_scope(router, _other)).template == "/in/b"
+    assert _Counting.readings == 1
+
+
+def test_a_router_within_itself() -> None:
+    """A tree without an end is followed as deep as ever an app was mounted."""
+    router = Router([Route("/a", _view)])
+    router.routes.append(Mount("/left", router))
+    router.routes.append(Mount("/right", router))
+    names = AsgiRoutes(router)
+
+    assert names.route(_scope(router, _view, "/a")).template == "/a"
+    assert names.route(_scope(router, _view, "/left/left/a")).template == "/left/left/a"
+
+
+def test_middleware_within_itself() -> None:
+    """What claims to wrap itself has no routes to be found."""
+
+    class Loop:
+        @property
+        def app(self) -> Any:
+            return self
+
+    assert AsgiRoutes(Loop()).by_path
+
+
+def test_more_routes_than_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routes past the limit are named by nothing, those before it as ever."""
+    monkeypatch.setattr(route_tree, "MAX_TEMPLATES", 10)
+
+    def views() -> Any:
+        return (lambda request: None for _ in itertools.count())
+
+    views_of = dict(zip(range(20), views(), strict=False))
+    router = Router([Route(f"/{number}", view) for number, view in views_of.items()])
+    names = AsgiRoutes(router)
+
+    assert names.route(_scope(router, views_of[9])).template == "/9"
+    assert names.route(_scope(router, views_of[10])).template is None
+
+
+def test_many_routers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An app that makes routers as it goes is named all the same, and few are remembered."""
+    names = AsgiRoutes(object())
+
+    for _ in range(5 * asgi_routes.MAX_TREES):
+        router = Router([Route("/a", _view)])
+        assert names.route(_scope(router, _view)).template == "/a"
+        assert len(names._trees) <= asgi_routes.MAX_TREES
+
+
+def test_methods_of_scanners_are_not_remembered() -> None:
+    """Made-up methods are named, too, but take no room."""
+    router = Router([Mount("/in", Router([]))])
+    endpoint = router.routes[0].app  # type: ignore[attr-defined]
+    names = AsgiRoutes(router)
+
+    for number in range(1000):
+        method = f"M{number}"
+        assert names.route(_scope(router, endpoint, "/in/x", method)).template == "/in/*"
+    (tree,) = names._trees.values()
+    assert len(tree._known) == 0
+
+
+def test_a_tree_that_cannot_be_read(clock: list[float]) -> None:
+    """Routes that raise when they are looked at make no name, and are left alone soon."""
+
+    class Broken:
+        looks = 0
+
+        @property
+        def endpoint(self) -> Any:
+            Broken.looks += 1
+            raise RuntimeError
+
+    broken: Any = Broken()
+    router = Router([broken, Route("/a", _view)])
+    names = AsgiRoutes(router)
+    unnamed = 0
+
+    for _ in range(1000):
+        try:
+            names.route(_scope(router, _view))
+        except RuntimeError:
+            unnamed += 1
+    assert 1 <= Broken.looks == unnamed <= route_tree.FREE_READINGS + 1
+
+
+@pytest.mark.parametrize(
+    ("told", "template"),
+    [
+        (Named("GET", "/users/<int:pk>/", _view), "/dj/{lang}/users/<int:pk>/"),
+        (Named("GET", None), "/dj/{lang}/*"),
+        (Named("GET", "(other)"), "(other)"),
+    ],
+)
+def test_what_a_mounted_app_tells(told: Named, template: str) -> None:
+    """The route that a face within a mounted app has told stands below the mount's path."""
+    app = Starlette(routes=[Mount("/dj/{lang}", object())])  # type: ignore[arg-type]
+    endpoint = app.routes[0].app  # type: ignore[attr-defined]
+    scope = _scope(app.router, endpoint, "/dj/en/users/3/") | {"leakmw.route": told}
+
+    assert AsgiRoutes(app).route(scope).template == template
+
+
+def test_what_an_unmounted_app_tells() -> None:
+    """The route that a face within the app has told is taken as it is."""
+    told = Named("GET", "/users/<int:pk>/", _view)
+    scope = {"type": "http", "method": "GET", "path": "/users/3/", "leakmw.route": told}
+
+    assert AsgiRoutes(object()).route(scope) is told
