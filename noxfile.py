@@ -14,8 +14,20 @@ PYTHONS = nox.project.python_versions(PYPROJECT)
 DIST = Path(__file__).parent / "dist"
 
 nox.needs_version = ">=2025.2.9"
-nox.options.default_venv_backend = "uv|virtualenv"
-nox.options.sessions = ["lint", "imports", "typing", "build", "wheel", "tests"]
+nox.options.default_venv_backend = "uv"
+nox.options.sessions = [
+    "lint",
+    "imports",
+    "typing",
+    "build",
+    "wheel",
+    "examples",
+    "oldest",
+    "tests",
+]
+
+# Minutes of real traffic to real servers: once is enough.
+EXAMPLES = "tests/test_examples.py"
 
 
 def install(session: nox.Session, group: str, *others: str) -> None:
@@ -78,8 +90,25 @@ def wheel(session: nox.Session) -> None:
         session.run("leakmw", "demo", "--json")
 
 
+@nox.session(requires=["build"])
+def examples(session: nox.Session) -> None:
+    """Check that the leaks of the example apps are found, and nothing else."""
+    install(session, "tests", built_wheel())
+    session.run("pytest", EXAMPLES, *session.posargs)
+
+
+@nox.session(python=PYTHONS[0], requires=["build"])
+def oldest(session: nox.Session) -> None:
+    """Test with the oldest frameworks, servers and libraries that the package admits."""
+    oldest_of_each = "--resolution=lowest-direct"
+    install(session, "frameworks", oldest_of_each, *PYPROJECT["project"]["dependencies"])
+    install(session, "tests", built_wheel())
+    # what was new then has long been deprecated
+    session.run("pytest", "--ignore", EXAMPLES, "-W", "default", *session.posargs)
+
+
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
     """Test the wheel, not the source tree; arguments after ``--`` go to pytest."""
     install(session, "tests", built_wheel())
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--ignore", EXAMPLES, *session.posargs)
