@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from operator import mul
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.student import quantile
@@ -101,9 +102,6 @@ def explain(
 ) -> Fit:
     """Choose the few regressors that explain *growths*, by forward selection.
 
-    A regressor is added while the extended Bayesian information criterion falls (Chen and Chen,
-    Biometrika 95, 2008), which counts that it was searched for among many.
-
     Args:
         growths: Growth in each window; its sum is positive.
 
@@ -114,89 +112,119 @@ def explain(
 
         noise: Variance of one window's growth that says nothing.
     """
-    count = len(growths)
-    floor = count * noise
-    chosen: tuple[str, ...] = ()
-    rss = sum(g * g for g in growths)
-    penalty = math.log(count) + 2 * math.log(len(regressors))
-    while len(chosen) < min(MOST_EXPLAINING, count - 1):
-        found = _next(growths, regressors, chosen, preferred, floor)
-        if found is None or _better(count, rss, found[0], floor) < penalty:
-            break
-        rss, chosen = found[0], (*chosen, found[1])
-    weights, rss = solve(growths, [regressors[name] for name in chosen])
-    chosen = tuple(name for name, weight in zip(chosen, weights, strict=True) if weight > 0)
+    search = _Search(growths, regressors, preferred, noise)
+    best = search.tried(())
+    for step in (search.one, search.pair, search.another, search.another):
+        found = step(best)
+        if found is not None and search.pays(best, found):
+            best = found
+    weights, rss = solve(growths, [regressors[name] for name in best.names])
+    chosen = tuple(name for name, weight in zip(best.names, weights, strict=True) if weight > 0)
     if not chosen:
         return Fit({}, ())
-    rivals = _rivals(growths, regressors, chosen, rss, floor)
-    return Fit(_estimates(growths, regressors, chosen, max(rss, floor), ambiguous=rivals), rivals)
+    rivals = search.rivals(chosen)
+    spread = max(rss, len(growths) * noise)
+    return Fit(_estimates(growths, regressors, chosen, spread, ambiguous=rivals), rivals)
 
 
-def _next(
-    growths: Sequence[float],
-    regressors: Mapping[str, Sequence[float]],
-    chosen: tuple[str, ...],
-    preferred: str | None,
-    floor: float,
-) -> tuple[float, str] | None:
-    tried = {
-        name: solve(growths, [regressors[other] for other in (*chosen, name)])[1]
-        for name in _short_list(growths, regressors, chosen, preferred)
-    }
-    if not tried:
-        return None
-    best = min(tried, key=tried.__getitem__)
-    if (
-        preferred in tried
-        and _better(len(growths), tried[preferred], tried[best], floor) < DECISIVE
-    ):
-        best = preferred
-    return tried[best], best
+class _Tried(NamedTuple):
+    """Regressors with the residual sum of squares that they leave."""
+
+    names: tuple[str, ...]
+    rss: float
 
 
-def _short_list(
-    growths: Sequence[float],
-    regressors: Mapping[str, Sequence[float]],
-    chosen: tuple[str, ...],
-    preferred: str | None = None,
-) -> list[str]:
-    """Return the regressors most parallel to what is left to explain, the preferred one first."""
-    series = [regressors[name] for name in chosen]
-    weights, _ = solve(growths, series)
-    left = [
-        growth - _dot(weights, amounts) for growth, *amounts in zip(growths, *series, strict=True)
-    ]
+class _Search:
+    """Looks for the few regressors that explain a growth."""
 
-    def parallel(name: str) -> tuple[bool, float]:
-        length = math.sqrt(_dot(regressors[name], regressors[name]))
-        return name == preferred, _dot(left, regressors[name]) / length if length else 0.0
+    def __init__(
+        self,
+        growths: Sequence[float],
+        regressors: Mapping[str, Sequence[float]],
+        preferred: str | None,
+        noise: float,
+    ) -> None:
+        self._growths = growths
+        self._regressors = regressors
+        self._preferred = preferred
+        self._count = len(growths)
+        self._floor = max(self._count * noise, 1e-9)
 
-    rest = [name for name in regressors if name not in chosen]
-    return sorted(rest, key=parallel, reverse=True)[:SHORT_LIST]
+    def tried(self, names: tuple[str, ...]) -> _Tried:
+        """Return *names* with what they leave unexplained."""
+        return _Tried(names, solve(self._growths, [self._regressors[name] for name in names])[1])
 
+    def one(self, _best: _Tried) -> _Tried | None:
+        """Return the best single regressor: the preferred one if it is about as good."""
+        singles = [self.tried((name,)) for name in self._short_list(())]
+        best = min(singles, key=lambda single: single.rss, default=None)
+        for single in singles:
+            if single.names == (self._preferred,) and not self._decides(single, best):
+                return single
+        return best
 
-def _better(count: int, rss: float, other: float, floor: float) -> float:
-    """Return by how much *other* is the better residual, in units of n * log(RSS)."""
-    tiny = 1e-9
-    return count * math.log(max(rss, floor, tiny) / max(other, floor, tiny))
+    def pair(self, best: _Tried) -> _Tried | None:
+        """Return the best two: what is the sum of two may look most like a third."""
+        if best.rss <= self._floor:
+            return None
+        pairs = map(self.tried, combinations(self._short_list(()), 2))
+        return min(pairs, key=lambda pair: pair.rss, default=None)
 
+    def another(self, best: _Tried) -> _Tried | None:
+        """Return what is best with one more."""
+        larger = (self.tried((*best.names, name)) for name in self._short_list(best.names))
+        return min(larger, key=lambda more: more.rss, default=None)
 
-def _rivals(
-    growths: Sequence[float],
-    regressors: Mapping[str, Sequence[float]],
-    chosen: tuple[str, ...],
-    rss: float,
-    floor: float,
-) -> tuple[str, ...]:
-    """Return what could stand in for the first one chosen."""
-    rest = [regressors[name] for name in chosen[1:]]
-    return tuple(
-        name
-        for name in _short_list(growths, regressors, chosen[1:])
-        if name != chosen[0]
-        and _better(len(growths), solve(growths, [regressors[name], *rest])[1], rss, floor)
-        < DECISIVE
-    )
+    def pays(self, best: _Tried, found: _Tried) -> bool:
+        """Say whether *found* explains enough more for the regressors that it has more.
+
+        This is the extended Bayesian information criterion (Chen and Chen, Biometrika 95, 2008),
+        which counts that they were searched for among many, corrected for few windows as Hurvich
+        and Tsai (Biometrika 76, 1989) do.
+        """
+        size = len(found.names)
+        freedom = self._count - size - 1
+        if size > MOST_EXPLAINING or freedom < 0:
+            return False
+        price = math.log(self._count) + 2 * math.log(len(self._regressors))
+        added = size - len(best.names)
+        return self._gain(best, found) >= added * price * self._count / max(1, freedom)
+
+    def rivals(self, chosen: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what could stand in for one of those chosen."""
+        best = self.tried(chosen)
+        found: dict[str, None] = {}
+        for name in chosen:
+            rest = tuple(other for other in chosen if other != name)
+            for rival in self._short_list(rest):
+                if rival != name and not self._decides(self.tried((rival, *rest)), best):
+                    found[rival] = None
+        return tuple(found)
+
+    def _decides(self, other: _Tried, best: _Tried | None) -> bool:
+        return best is not None and self._gain(other, best) >= DECISIVE
+
+    def _gain(self, before: _Tried, after: _Tried) -> float:
+        """Return by how much *after* is the better, in units of n * log(RSS)."""
+        floor = self._floor
+        return self._count * math.log(max(before.rss, floor) / max(after.rss, floor))
+
+    def _short_list(self, chosen: tuple[str, ...]) -> list[str]:
+        """Return the regressors most parallel to what is left to explain, the preferred first."""
+        series = [self._regressors[name] for name in chosen]
+        weights, _ = solve(self._growths, series)
+        left = [
+            growth - _dot(weights, amounts)
+            for growth, *amounts in zip(self._growths, *series, strict=True)
+        ]
+
+        def parallel(name: str) -> tuple[bool, float]:
+            regressor = self._regressors[name]
+            length = math.sqrt(_dot(regressor, regressor))
+            return name == self._preferred, _dot(left, regressor) / length if length else 0.0
+
+        rest = [name for name in self._regressors if name not in chosen]
+        return sorted(rest, key=parallel, reverse=True)[:SHORT_LIST]
 
 
 def _estimates(
@@ -249,7 +277,7 @@ def _gram(series: Sequence[Sequence[float]]) -> list[list[float]]:
 
 
 def _dot(one: Sequence[float], other: Sequence[float]) -> float:
-    return math.fsum(a * b for a, b in zip(one, other, strict=True))
+    return math.fsum(map(mul, one, other))
 
 
 def _gauss(matrix: list[list[float]], right: list[float]) -> list[float] | None:
