@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
-from operator import mul
 from typing import TYPE_CHECKING, NamedTuple
 
+from leakmw.analysis.least_squares import dot, half_widths, least_squares, solve
 from leakmw.analysis.student import quantile
 from leakmw.records import Estimate
 
@@ -65,32 +65,6 @@ def ratio(
     error = math.sqrt(spread * count / (count - 1)) / total
     margin = quantile(probability, count - 1) * error
     return Estimate(estimate, estimate - margin, estimate + margin)
-
-
-def solve(
-    growths: Sequence[float], regressors: Sequence[Sequence[float]]
-) -> tuple[list[float], float]:
-    """Return non-negative least-squares weights and the residual sum of squares.
-
-    The optimum is the best feasible solution among the subsets' unconstrained ones, which are few.
-
-    Args:
-        growths: Growth in each window.
-
-        regressors: At most :data:`MOST_EXPLAINING` series of the same length.
-    """
-    best, least = [0.0] * len(regressors), sum(g * g for g in growths)
-    for size in range(1, len(regressors) + 1):
-        for subset in combinations(range(len(regressors)), size):
-            weights = _least_squares(growths, [regressors[index] for index in subset])
-            if weights is None or min(weights) < 0:
-                continue
-            rss = _residual(growths, [regressors[index] for index in subset], weights)
-            if rss < least:
-                least, best = rss, [0.0] * len(regressors)
-                for index, weight in zip(subset, weights, strict=True):
-                    best[index] = weight
-    return best, least
 
 
 def explain(
@@ -214,14 +188,14 @@ class _Search:
         series = [self._regressors[name] for name in chosen]
         weights, _ = solve(self._growths, series)
         left = [
-            growth - _dot(weights, amounts)
+            growth - dot(weights, amounts)
             for growth, *amounts in zip(self._growths, *series, strict=True)
         ]
 
         def parallel(name: str) -> tuple[bool, float]:
             regressor = self._regressors[name]
-            length = math.sqrt(_dot(regressor, regressor))
-            return name == self._preferred, _dot(left, regressor) / length if length else 0.0
+            length = math.sqrt(dot(regressor, regressor))
+            return name == self._preferred, dot(left, regressor) / length if length else 0.0
 
         rest = [name for name in self._regressors if name not in chosen]
         return sorted(rest, key=parallel, reverse=True)[:SHORT_LIST]
@@ -237,61 +211,9 @@ def _estimates(
 ) -> dict[str, Estimate]:
     series = [regressors[name] for name in chosen]
     freedom = len(growths) - len(chosen)
-    weights = _least_squares(growths, series) or [0.0] * len(series)
-    margins = _margins(series, rss, freedom)
+    weights = least_squares(growths, series) or [0.0] * len(series)
+    margins = half_widths(series, math.sqrt(rss / freedom) * quantile(CONFIDENCE, freedom))
     return {
         name: Estimate(weight, 0.0 if ambiguous else max(0.0, weight - margin), weight + margin)
         for name, weight, margin in zip(chosen, weights, margins, strict=True)
     }
-
-
-def _margins(series: list[Sequence[float]], rss: float, freedom: int) -> list[float]:
-    """Return half the widths of the weights' intervals: t * sqrt(s^2 * diag((X'X)^-1))."""
-    scale = quantile(CONFIDENCE, freedom) * math.sqrt(rss / freedom)
-    gram = _gram(series)
-    units = [[float(row == column) for row in range(len(series))] for column in range(len(series))]
-    inverse = [_gauss(gram, unit) for unit in units]
-    return [
-        scale * math.sqrt(max(0.0, column[index])) if column else math.inf
-        for index, column in enumerate(inverse)
-    ]
-
-
-def _least_squares(
-    growths: Sequence[float], series: Sequence[Sequence[float]]
-) -> list[float] | None:
-    return _gauss(_gram(series), [_dot(one, growths) for one in series])
-
-
-def _residual(
-    growths: Sequence[float], series: Sequence[Sequence[float]], weights: Sequence[float]
-) -> float:
-    return math.fsum(
-        (growth - _dot(weights, amounts)) ** 2
-        for growth, *amounts in zip(growths, *series, strict=True)
-    )
-
-
-def _gram(series: Sequence[Sequence[float]]) -> list[list[float]]:
-    return [[_dot(one, other) for other in series] for one in series]
-
-
-def _dot(one: Sequence[float], other: Sequence[float]) -> float:
-    return math.fsum(map(mul, one, other))
-
-
-def _gauss(matrix: list[list[float]], right: list[float]) -> list[float] | None:
-    """Solve a small symmetric system; ``None`` where it is as good as singular."""
-    size = len(right)
-    rows = [[*row, value] for row, value in zip(matrix, right, strict=True)]
-    smallest = 1e-9 * max((matrix[index][index] for index in range(size)), default=0.0)
-    for column in range(size):
-        pivot = max(range(column, size), key=lambda row: abs(rows[row][column]))
-        if abs(rows[pivot][column]) <= smallest:
-            return None
-        rows[column], rows[pivot] = rows[pivot], rows[column]
-        for row in range(size):
-            if row != column:
-                factor = rows[row][column] / rows[column][column]
-                rows[row] = [a - factor * b for a, b in zip(rows[row], rows[column], strict=True)]
-    return [rows[index][size] / rows[index][index] for index in range(size)]
