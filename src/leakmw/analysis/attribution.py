@@ -38,6 +38,8 @@ class Share(NamedTuple):
         bytes: Growth in each window.
         blocks: The same in blocks.
         solved: How it was told from the windows; ``None`` where the traceback told.
+        margin: Half the width of the 95 % interval of its growth per visit or second, as far as
+            that comes from telling endpoints apart.
     """
 
     endpoint: str
@@ -45,7 +47,8 @@ class Share(NamedTuple):
     traceback: Traceback
     bytes: list[float]
     blocks: list[float]
-    solved: Fit | None
+    solved: Fit | None = None
+    margin: float = 0.0
 
 
 class Windows(NamedTuple):
@@ -115,7 +118,7 @@ def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
         told = active or list(one.place.endpoints)
         if len(told) == 1:
             shares.append(
-                Share(told[0], one.place, one.traceback, steps(one.bytes), steps(one.blocks), None)
+                Share(told[0], one.place, one.traceback, steps(one.bytes), steps(one.blocks))
             )
             continue
         fit = Fit({}, ())
@@ -162,7 +165,13 @@ def _split(one: Series, fit: Fit, during: Windows) -> Iterator[Share]:
             bytes=[p * g for p, g in zip(portion, steps(one.bytes), strict=True)],
             blocks=[p * g for p, g in zip(portion, steps(one.blocks), strict=True)],
             solved=fit,
+            margin=_margin(fit, name),
         )
+
+
+def _margin(fit: Fit, name: str) -> float:
+    parts = (name,) if name == BACKGROUND else (name, ALL)
+    return sum(fit.weights[part].margin for part in parts if part in fit.weights)
 
 
 def _amounts(fit: Fit, during: Windows) -> Mapping[str, list[float]]:

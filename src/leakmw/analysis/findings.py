@@ -152,6 +152,7 @@ def _merged(shares: Iterable[Share]) -> list[Share]:
             first._replace(
                 bytes=[sum(column) for column in zip(*(s.bytes for s in group), strict=True)],
                 blocks=[sum(column) for column in zip(*(s.blocks for s in group), strict=True)],
+                margin=sum(share.margin for share in group),
             )
         )
     return merged
@@ -197,10 +198,12 @@ def _growth(share: Share, during: Windows) -> Growth:
 def _per_request(share: Share, visits: list[float] | None) -> Estimate | None:
     if not visits or not sum(visits):
         return None
-    estimate = ratio(share.bytes, visits)
-    if share.solved is not None and share.solved.rivals and estimate.low is not None:
-        return estimate._replace(low=min(0.0, estimate.low))
-    return estimate
+    estimate, low, high = ratio(share.bytes, visits)
+    if low is None or high is None:
+        return Estimate(estimate, None, None)
+    low, high = min(low, estimate - share.margin), max(high, estimate + share.margin)
+    ambiguous = share.solved is not None and share.solved.rivals
+    return Estimate(estimate, min(0.0, low) if ambiguous else low, high)
 
 
 def _totals(shares: Iterable[Share], during: Windows) -> tuple[Growth, ...]:

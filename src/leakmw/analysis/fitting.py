@@ -9,12 +9,12 @@ import math
 from itertools import combinations
 from typing import TYPE_CHECKING, NamedTuple
 
-from leakmw.analysis.least_squares import dot, half_widths, least_squares, solve
+from leakmw.analysis.least_squares import dot, errors, solve
 from leakmw.analysis.student import quantile
 from leakmw.records import Estimate
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 MOST_EXPLAINING = 4
 """Regressors that one growth is split among."""
@@ -30,15 +30,22 @@ CONFIDENCE = 0.975
 """Upper end of a two-sided 95 % interval."""
 
 
+class Weight(NamedTuple):
+    """Growth per unit of one regressor, with half the width of its 95 % interval."""
+
+    estimate: float
+    margin: float
+
+
 class Fit(NamedTuple):
     """What explains a growth.
 
     Attributes:
-        weights: Growth per unit of each regressor chosen.
+        weights: Those of the regressors chosen, all above zero.
         rivals: Regressors that explain it as well as those chosen.
     """
 
-    weights: dict[str, Estimate]
+    weights: dict[str, Weight]
     rivals: tuple[str, ...]
 
 
@@ -92,13 +99,7 @@ def explain(
         found = step(best)
         if found is not None and search.pays(best, found):
             best = found
-    weights, rss = solve(growths, [regressors[name] for name in best.names])
-    chosen = tuple(name for name, weight in zip(best.names, weights, strict=True) if weight > 0)
-    if not chosen:
-        return Fit({}, ())
-    rivals = search.rivals(chosen)
-    spread = max(rss, len(growths) * noise)
-    return Fit(_estimates(growths, regressors, chosen, spread, ambiguous=rivals), rivals)
+    return search.fit(best)
 
 
 class _Tried(NamedTuple):
@@ -164,7 +165,24 @@ class _Search:
         added = size - len(best.names)
         return self._gain(best, found) >= added * price * self._count / max(1, freedom)
 
-    def rivals(self, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    def fit(self, best: _Tried) -> Fit:
+        """Return what *best* comes to; a regressor may have turned out to say nothing."""
+        weights, rss = solve(self._growths, [self._regressors[name] for name in best.names])
+        known = {
+            name: weight for name, weight in zip(best.names, weights, strict=True) if weight > 0
+        }
+        if not known:
+            return Fit({}, ())
+        freedom = self._count - len(known)
+        scale = quantile(CONFIDENCE, freedom) * math.sqrt(max(rss, self._floor) / freedom)
+        units = errors([self._regressors[name] for name in known])
+        margins = [scale * unit for unit in units]
+        return Fit(
+            dict(zip(known, map(Weight, known.values(), margins), strict=True)),
+            self._rivals(tuple(known)),
+        )
+
+    def _rivals(self, chosen: tuple[str, ...]) -> tuple[str, ...]:
         """Return what could stand in for one of those chosen."""
         best = self.tried(chosen)
         found: dict[str, None] = {}
@@ -199,21 +217,3 @@ class _Search:
 
         rest = [name for name in self._regressors if name not in chosen]
         return sorted(rest, key=parallel, reverse=True)[:SHORT_LIST]
-
-
-def _estimates(
-    growths: Sequence[float],
-    regressors: Mapping[str, Sequence[float]],
-    chosen: tuple[str, ...],
-    rss: float,
-    *,
-    ambiguous: Collection[str],
-) -> dict[str, Estimate]:
-    series = [regressors[name] for name in chosen]
-    freedom = len(growths) - len(chosen)
-    weights = least_squares(growths, series) or [0.0] * len(series)
-    margins = half_widths(series, math.sqrt(rss / freedom) * quantile(CONFIDENCE, freedom))
-    return {
-        name: Estimate(weight, 0.0 if ambiguous else max(0.0, weight - margin), weight + margin)
-        for name, weight, margin in zip(chosen, weights, margins, strict=True)
-    }

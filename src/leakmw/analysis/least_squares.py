@@ -29,7 +29,7 @@ def solve(
     best, least = [0.0] * len(regressors), sum(g * g for g in growths)
     for size in range(1, len(regressors) + 1):
         for subset in combinations(range(len(regressors)), size):
-            weights = least_squares(growths, [regressors[index] for index in subset])
+            weights = _least_squares(growths, [regressors[index] for index in subset])
             if weights is None or min(weights) < 0:
                 continue
             rss = _residual(growths, [regressors[index] for index in subset], weights)
@@ -40,27 +40,20 @@ def solve(
     return best, least
 
 
-def half_widths(series: Sequence[Sequence[float]], scale: float) -> list[float]:
-    """Return half the widths of the weights' intervals: scale * sqrt(diag((X'X)^-1)).
+def errors(regressors: Sequence[Sequence[float]]) -> list[float]:
+    """Return the standard errors of the weights for residuals of one: sqrt(diag((X'X)^-1)).
 
     Args:
-        series: The regressors.
-
-        scale: Standard deviation of the residuals, times the quantile wanted.
+        regressors: Such that none follows from the others.
     """
-    gram = _gram(series)
-    units = [[float(row == column) for row in range(len(series))] for column in range(len(series))]
-    inverse = [_gauss(gram, unit) for unit in units]
-    return [
-        scale * math.sqrt(max(0.0, column[index])) if column else math.inf
-        for index, column in enumerate(inverse)
-    ]
+    gram, size = _gram(regressors), range(len(regressors))
+    inverse = [_gauss(gram, [float(row == column) for row in size]) for column in size]
+    return [math.sqrt(column[index]) for index, column in enumerate(inverse) if column]
 
 
-def least_squares(
+def _least_squares(
     growths: Sequence[float], series: Sequence[Sequence[float]]
 ) -> list[float] | None:
-    """Return the weights that leave the least, ``None`` where the regressors do not tell them."""
     return _gauss(_gram(series), [dot(one, growths) for one in series])
 
 

@@ -59,12 +59,13 @@ def judge(share: Share, during: Windows) -> Judgement:
     """
     amounts = during.visits.get(share.endpoint, during.seconds)
     active = [(g, x) for g, x in zip(share.bytes, amounts, strict=True) if x > 0]
-    run = _run([growth for growth, _ in active])
-    growths, base = [g for g, _ in active[-run:]], [x for _, x in active[-run:]]
-    before = [growth for growth, _ in active[:-run]]
-    if run >= SUSPECT_WINDOWS and _suspicious(growths, base) and _new(growths, before):
-        return Judgement(Verdict.SUSPECT, _suspicion(share, growths, base, during))
-    return _settled(share, [growth for growth, _ in active])
+    every = [growth for growth, _ in active]
+    run = _run(every)
+    if run >= SUSPECT_WINDOWS:
+        growths, base = every[-run:], [amount for _, amount in active[-run:]]
+        if _steady(growths, base, share.margin) and _new(growths, every[:-run]):
+            return Judgement(Verdict.SUSPECT, _suspicion(share, growths, base, during))
+    return _settled(share, every)
 
 
 def _run(growths: Sequence[float]) -> int:
@@ -72,9 +73,11 @@ def _run(growths: Sequence[float]) -> int:
     return len(list(takewhile(lambda growth: growth > 0, reversed(growths))))
 
 
-def _suspicious(growths: Sequence[float], base: Sequence[float]) -> bool:
-    low = ratio(growths, base, SUSPECT_CONFIDENCE).low
-    return sum(growths) >= SUSPECT_BYTES and low is not None and low > 0
+def _steady(growths: Sequence[float], base: Sequence[float], margin: float) -> bool:
+    """Say whether the growth per visit is surely above zero, and enough to speak of."""
+    estimate, low, _ = ratio(growths, base, SUSPECT_CONFIDENCE)
+    surely = low is not None and low > 0 and estimate > margin
+    return surely and sum(growths) >= SUSPECT_BYTES
 
 
 def _new(growths: Sequence[float], before: Sequence[float]) -> bool:
