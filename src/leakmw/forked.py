@@ -172,7 +172,8 @@ def _held_gil(seconds: float) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.setswitchinterval(interval)
+        # Python cuts it to whole microseconds: without the half each fork would take one off
+        sys.setswitchinterval(interval + 5e-7)
         _app_interval.pop(None, None)
 
 

@@ -1,0 +1,301 @@
+"""A frozen copy of the process: what the child does, and what it must never do."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from leakmw import forked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.skipif(not forked.AVAILABLE, reason="forking is not safe here")
+
+PLENTY = 256 << 20
+
+
+def nothing() -> None:
+    """Mark nothing."""
+
+
+def run(task: Callable[[], bytes], *, seconds: float = 60, memory: int = PLENTY) -> bytes:
+    """Run *task* in a child and return its bytes."""
+    return forked.run(task, nothing, seconds=seconds, memory_bytes=memory).result
+
+
+@pytest.fixture(name="shared")
+def _shared() -> Iterator[mmap.mmap]:
+    """Return memory that a child shares with its parent."""
+    with mmap.mmap(-1, 16) as shared:
+        yield shared
+
+
+@pytest.fixture(name="busy")
+def _busy() -> Iterator[None]:
+    """Keep four threads computing, so that somebody always waits for the GIL."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            sum(range(1000))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    yield
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 20) + 1, 8 << 20])
+def test_the_childs_bytes_come_back_whole(size: int) -> None:
+    """Whatever their number, also more than a pipe holds."""
+    assert b"x" * size == run(lambda: b"x" * size)
+
+
+def test_the_child_sees_the_moment_of_the_mark() -> None:
+    """What the mark changes is in the copy; what happens later is not."""
+    moment: list[str] = []
+    outcome = forked.run(
+        lambda: ",".join(moment).encode(),
+        lambda: moment.append("marked"),
+        seconds=60,
+        memory_bytes=PLENTY,
+    )
+    assert outcome.result.decode().split(",")[-1] == "marked"
+
+
+def test_many_forks_among_busy_threads_all_succeed(busy: None) -> None:
+    """A child never waits for a thread that it does not have, or another one is forked."""
+    assert [run(lambda: b"done") for _ in range(20)] == [b"done"] * 20
+
+
+class Tells:
+    """Counts its finalizers in memory that outlives the process."""
+
+    def __init__(self, shared: mmap.mmap) -> None:
+        self._shared = shared
+
+    def __del__(self) -> None:
+        self._shared[0] += 1
+
+
+def test_no_finalizer_of_another_threads_locals_runs_in_the_child(shared: mmap.mmap) -> None:
+    """It does with os.fork, where a database driver would close its parent's connection."""
+    local, ready, end = threading.local(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        local.connection = Tells(shared)
+        ready.set()
+        end.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    ready.wait()
+    assert run(lambda: b"done") == b"done"
+    ours = shared[0]
+    _fork_as_python_does()
+    theirs = shared[0]
+    end.set()
+    thread.join()
+
+    assert ours == 0
+    assert theirs == 1
+
+
+def _fork_as_python_does() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+HOOKS = """
+import atexit, mmap, os
+from leakmw import forked
+shared = mmap.mmap(-1, 2)
+def hook(): shared[0] += 1
+def leave(): shared[1] += 1
+os.register_at_fork(before=hook, after_in_child=hook, after_in_parent=hook)
+parent = os.getpid()
+atexit.register(lambda: leave() if os.getpid() != parent else None)
+forked.run(lambda: b"", lambda: None, seconds=60, memory_bytes=1 << 26)
+print(shared[0], shared[1])
+child = os.fork()
+if child == 0:
+    os._exit(0)
+os.waitpid(child, 0)
+print(shared[0], shared[1])
+"""
+
+
+def test_no_hook_of_the_app_runs() -> None:
+    """Neither at-fork nor at-exit hooks do; with os.fork all three of the former run."""
+    done = subprocess.run(
+        [sys.executable, "-c", HOOKS], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0", "0", "3", "0"]
+
+
+def test_a_connection_that_the_parent_closes_is_closed(shared: mmap.mmap) -> None:
+    """The child keeps no copy of it open, however long it works."""
+    ours, peer = socket.socketpair()
+
+    def task() -> bytes:
+        shared[1] = 1
+        while not shared[2]:
+            pass
+        return b"done"
+
+    results: list[bytes] = []
+    thread = threading.Thread(target=lambda: results.append(run(task)))
+    thread.start()
+    while not shared[1]:
+        time.sleep(0.001)
+    time.sleep(0.05)  # the sign of life comes before the task, the closing before both
+    ours.close()
+    peer.settimeout(30)
+    try:
+        received = peer.recv(1)
+    finally:
+        shared[2] = 1
+        thread.join()
+        peer.close()
+
+    assert received == b""
+    assert results == [b"done"]
+
+
+class Refusing:
+    """A C library whose fork fails."""
+
+    def fork(self) -> int:
+        """Fail as at the limit of processes."""
+        ctypes.set_errno(errno.EAGAIN)
+        return -1
+
+
+def test_a_refused_fork_is_said_in_the_systems_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process may have reached its limit of processes."""
+    monkeypatch.setattr(forked, "_libc", Refusing)
+    with pytest.raises(forked.ForkError, match=os.strerror(errno.EAGAIN)):
+        run(lambda: b"")
+
+
+def test_a_killed_child_is_noticed_and_reaped() -> None:
+    """As the kernel kills it first when memory runs out."""
+
+    def task() -> bytes:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return b""
+
+    with pytest.raises(forked.ChildError, match="died"):
+        run(task)
+
+
+def test_a_child_that_hangs_is_killed_at_its_deadline() -> None:
+    """It leaves no process behind, which the fixture around every test looks for."""
+
+    def task() -> bytes:
+        while True:
+            pass
+
+    with pytest.raises(forked.ChildError, match=r"not finished after 0\.5 s"):
+        run(task, seconds=0.5)
+
+
+def test_a_child_may_not_take_more_memory_than_it_was_given() -> None:
+    """And one that stays below may."""
+    with pytest.raises(forked.ChildError, match="MemoryError"):
+        run(lambda: bytes(200 << 20)[:1], memory=64 << 20)
+    assert run(lambda: bytes(20 << 20)[:1], memory=64 << 20) == b"\0"
+
+
+def test_an_error_of_the_task_is_named_without_its_text() -> None:
+    """The text of an exception may hold the app's values."""
+
+    def task() -> bytes:
+        raise ValueError("the password is tiger")
+
+    with pytest.raises(forked.ChildError, match="ValueError") as caught:
+        run(task)
+    assert "tiger" not in str(caught.value)
+
+
+def test_an_app_that_ignores_its_children_gets_its_snapshot() -> None:
+    """The kernel then reaps the child before anybody can ask for it."""
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert run(lambda: b"done") == b"done"
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+
+
+def test_the_apps_switch_interval_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the fork was refused."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.007)
+    try:
+        chosen = sys.getswitchinterval()
+        run(lambda: b"")
+        after_success = sys.getswitchinterval()
+        monkeypatch.setattr(forked, "_libc", Refusing)
+        with pytest.raises(forked.ForkError):
+            run(lambda: b"")
+        after_failure = sys.getswitchinterval()
+    finally:
+        sys.setswitchinterval(before)
+
+    assert after_success == chosen
+    assert after_failure == chosen
+
+
+ORPHAN = """
+import mmap, os, threading, time
+from leakmw import forked
+shared = mmap.mmap(-1, 8)
+def task():
+    shared[:8] = os.getpid().to_bytes(8, "little")
+    while True:
+        pass
+run = lambda: forked.run(task, lambda: None, seconds=600, memory_bytes=1 << 26)
+threading.Thread(target=run, daemon=True).start()
+while not any(shared[:8]):
+    time.sleep(0.01)
+print(int.from_bytes(shared[:8], "little"), flush=True)
+os._exit(0)
+"""
+
+
+def test_the_child_dies_with_its_parent() -> None:
+    """A worker that is killed leaves nothing behind that uses the CPU."""
+    done = subprocess.run(
+        [sys.executable, "-c", ORPHAN], capture_output=True, text=True, check=True
+    )
+    child = int(done.stdout)
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+
+
+def test_no_child_is_forked_where_that_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is said."""
+    monkeypatch.setattr(forked, "AVAILABLE", False)
+    with pytest.raises(forked.ForkError, match="not safe on this platform"):
+        run(lambda: b"")
