@@ -29,8 +29,10 @@ from leakmw.records import (
     Growth,
     Memory,
     Report,
+    Row,
     Snapshot,
     SnapshotError,
+    Span,
     Trace,
     Verdict,
     Window,
@@ -39,7 +41,7 @@ from leakmw.records import (
 from leakmw.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from leakmw.asgi import LeakMiddleware
     from leakmw.wsgi import LeakMiddleware as WsgiFace
@@ -314,3 +316,68 @@ def django_configured() -> None:
         ALLOWED_HOSTS=["*"], INSTALLED_APPS=["leakmw.django"], SECRET_KEY="of tests", USE_TZ=True
     )
     django.setup()
+
+
+class History:
+    """Snapshots of an app, made by hand: what was alive, and who had been visited."""
+
+    def __init__(self) -> None:
+        self.snapshots: list[Snapshot] = []
+
+    def add(
+        self,
+        levels: Mapping[str, int],
+        visits: Mapping[str, int],
+        *,
+        views: Mapping[str, Span] | None = None,
+        in_visit: bool | None = True,
+        **given: Any,
+    ) -> None:
+        """Add a snapshot ten seconds after the last.
+
+        Args:
+            levels: Live bytes by path, such as ``"views.py:10 prices.py:5"``, in blocks of 100.
+
+            visits: Visits so far, by endpoint.
+
+            views: Where the code of an endpoint's view stands.
+
+            in_visit: Whether all of it was born in visits.
+
+            given: Fields of the snapshot or its trace.
+        """
+        number = len(self.snapshots) + 1
+        rows = [_row(path, size, in_visit=in_visit) for path, size in levels.items()]
+        trace = Trace(tuple(rows), True, 1, "fork", 0.1, 0.001)  # a field of a tuple
+        known = {name: given.pop(name) for name in trace._fields if name in given}
+        endpoints = {
+            name: Endpoint(name, count, (views[name],) if views and name in views else ())
+            for name, count in visits.items()
+        }
+        fields = {
+            "id": f"{number:012x}",
+            "number": number,
+            "taken_at": datetime(2026, 11, 22, tzinfo=UTC) + timedelta(seconds=10 * number),
+            "clock": 10.0 * number,
+            "in_flight": 0,
+            "collections": number,
+            "memory": Memory(),
+            "engine": Engine(name="tracemalloc", frames=32),
+            **given,
+        }
+        self.snapshots.append(
+            Snapshot(trace=trace._replace(**known), endpoints=endpoints, **fields)
+        )
+
+
+def _row(path: str, size: int, *, in_visit: bool | None) -> Row:
+    frames = tuple(
+        Frame(file, int(line)) for file, line in (place.split(":") for place in path.split())
+    )
+    return Row(frames, size, size // 100, frames, in_visit=in_visit)
+
+
+@pytest.fixture
+def history() -> History:
+    """Return an empty history."""
+    return History()
