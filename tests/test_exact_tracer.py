@@ -20,7 +20,7 @@ from leakmw.tracers.exact import ExactTracer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from leakmw.records import Trace
+    from leakmw.records import Row, Trace
 
 OVERHEAD = sys.getsizeof(b"")
 PACKAGE = str(Path(leakmw.__file__).parent)
