@@ -35,13 +35,15 @@ def _codes(view: object) -> Iterator[CodeType]:
             continue
         if isinstance(view, MethodType):
             view = view.__func__
-        if not isinstance(view, FunctionType):
-            break
-        yield view.__code__
+        if isinstance(view, FunctionType):
+            yield view.__code__
+        else:
+            yield from _class_codes(view if isinstance(view, type) else type(view))
         # Flask and Django keep the class of a class-based view on the function that stands for it
-        view = vars(view).get("view_class") or vars(view).get("__wrapped__")
-    if view is not None:
-        yield from _class_codes(view if isinstance(view, type) else type(view))
+        attributes = getattr(view, "__dict__", {})
+        view = attributes.get("view_class") or attributes.get("__wrapped__")
+        if view is None:
+            return
 
 
 def _class_codes(cls: type) -> Iterator[CodeType]:
