@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
+from leakmw.analysis.attribution import ALL
 from leakmw.analysis.fitting import ratio
 from leakmw.records import BACKGROUND, Verdict
 
@@ -116,7 +117,9 @@ def _reason(share: Share) -> str:
     if share.endpoint == BACKGROUND:
         return "it follows the clock or no endpoint's visits"
     if share.solved.rivals:
-        others = ", ".join(share.solved.rivals[:3])
+        others = ", ".join(
+            "every request alike" if name == ALL else name for name in share.solved.rivals[:3]
+        )
         return (
             "no traceback tells the endpoint, and the traffic's mix varied too little to tell it "
             f"from the windows{': it could also be ' + others if others else ''}"
