@@ -116,32 +116,28 @@ class LeakMiddleware:
             return
         scope[VISIT_KEY] = visit = self._begin()
         if self._by_path:
-            send = _Noticed(scope, send)
+            send = _noticing(scope, send)
         try:
             await self.app(scope, receive, send)
         finally:
             self._finish(visit, scope)
 
 
-class _Noticed:
-    """Stands for ``send`` where an app has no routes: its path is a name unless it answers 404.
+def _noticing(scope: Scope, send: Send) -> Send:
+    """Return ``send`` for an app without routes: its path is a name unless it answers 404.
 
-    It returns what ``send`` returns, so that nothing is awaited that would not have been.
+    It returns what *send* returns, so that nothing is awaited that would not have been.
     """
+    scope.pop(ROUTE_KEY, None)
+    scope.pop(STATUS_KEY, None)
+    scope[PATH_KEY] = path_of(scope)
 
-    __slots__ = ("_scope", "_send")
-
-    def __init__(self, scope: Scope, send: Send) -> None:
-        scope.pop(ROUTE_KEY, None)
-        scope.pop(STATUS_KEY, None)
-        scope[PATH_KEY] = path_of(scope)
-        self._scope = scope
-        self._send = send
-
-    def __call__(self, message: MutableMapping[str, Any]) -> Awaitable[None]:
+    def noticed(message: MutableMapping[str, Any]) -> Awaitable[None]:
         if message.get("type") in _ANSWERS:
-            self._scope[STATUS_KEY] = message.get("status", 101)
-        return self._send(message)
+            scope[STATUS_KEY] = message.get("status", 101)
+        return send(message)
+
+    return noticed
 
 
 class _Admin:

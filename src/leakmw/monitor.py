@@ -103,9 +103,11 @@ class Monitor:
         if visit.finished:
             return
         visit.finished = True
-        if request is not None:
-            self.name(visit, request)
-        tally = visit.endpoint or self._endpoints.named(UNMATCHED)
+        tally = visit.endpoint
+        if tally is None:
+            if request is not None:
+                self.name(visit, request)
+            tally = visit.endpoint or self._endpoints.named(UNMATCHED)
         tally.visits += 1
         self._finished = finished = self._finished + 1
         if finished % self._every == 0:

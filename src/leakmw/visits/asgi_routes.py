@@ -54,7 +54,7 @@ class AsgiRoutes:
         if found is not None:
             return found
         if self.by_path and "router" not in scope:
-            return Route(method, self._by_path(scope))
+            return self._by_path(method, scope)
         return Route(method, None)
 
     def _plant(self, root: object) -> RouteTree:
@@ -63,11 +63,12 @@ class AsgiRoutes:
         tree = self._trees[id(root)] = RouteTree(root)
         return tree
 
-    def _by_path(self, scope: Mapping[str, Any]) -> str | None:
+    def _by_path(self, method: str, scope: Mapping[str, Any]) -> Route:
         status = scope.get(STATUS_KEY)
         rejected = status is None and scope["type"] == "websocket"
         found = not rejected and status not in _NOT_FOUND
-        return self._paths.template(scope.get(PATH_KEY) or path_of(scope) or "/", found=found)
+        path = scope.get(PATH_KEY) or path_of(scope) or "/"
+        return self._paths.route(method, path, found=found)
 
 
 def _litestar(scope: Mapping[str, Any], method: str) -> Route:

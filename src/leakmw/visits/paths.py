@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from leakmw.records import OTHER
+from functools import lru_cache
+
+from leakmw.records import OTHER, Route
+from leakmw.visits.endpoints import METHODS
 
 CAP = 50
 """Paths of one app that become names of their own."""
@@ -24,25 +27,36 @@ class Paths:
         self._known: set[str] = set()
         self._slots = iter(range(CAP))
 
-    def template(self, path: str, *, found: bool) -> str | None:
-        """Return what stands for *path* where a route template would.
+    def route(self, method: str, path: str, *, found: bool) -> Route:
+        """Return what stands for a route.
 
         Args:
+            method: HTTP method, or ``WS`` for a websocket.
+
             path: Path below the app, percent-decoded, with its first slash.
 
             found: Whether the app knew it: ``False`` when it answered 404 or 405.
 
         Returns:
-            The path itself, ``(other)`` once there are too many, ``None`` when it was not found.
+            One with the path itself as its template, ``(other)`` once there are too many, or
+            ``None`` when it was not found.
         """
-        if not found:
-            return None
+        known = method if method in METHODS else "_OTHER"
+        return _route(known, self._template(path) if found else None)
+
+    def _template(self, path: str) -> str:
         if path in self._known:
             return path
         if not _is_plain(path) or next(self._slots, None) is None:
             return OTHER
         self._known.add(path)
         return path
+
+
+@lru_cache(maxsize=1024)
+def _route(method: str, template: str | None) -> Route:
+    # the same few again and again, and a named tuple takes as long to make as all else here
+    return Route(method, template)
 
 
 def _is_plain(path: str) -> bool:

@@ -14,7 +14,9 @@ def path_of(scope: Mapping[str, Any]) -> str:
     Servers disagree on whether the path has the root path in it. What mounts add to the root path
     on the way is no part of it here.
     """
-    return _below(scope["path"], scope.get("app_root_path", scope.get("root_path", "")))
+    root = scope["app_root_path"] if "app_root_path" in scope else scope.get("root_path")
+    path: str = scope["path"]
+    return _below(path, root) if root else path
 
 
 def mounted_path_of(scope: Mapping[str, Any]) -> str:

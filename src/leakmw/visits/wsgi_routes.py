@@ -33,17 +33,17 @@ class WsgiRoutes:
         """Return what is known of the endpoint that *environ* was answered by."""
         route = environ.get(ROUTE_KEY) or _werkzeug_route(environ)
         if route is None:
-            return Route(environ["REQUEST_METHOD"], self._by_path(environ))
+            return self._by_path(environ)
         if route.template is None or environ.get("PATH_INFO", "") == environ[PATH_KEY]:
             return route
         return route._replace(template=_mount(environ) + route.template)
 
-    def _by_path(self, environ: Mapping[str, Any]) -> str | None:
+    def _by_path(self, environ: Mapping[str, Any]) -> Route:
         path = environ[PATH_KEY] or "/"
         if not path.isascii():
             path = path.encode("latin-1").decode("utf-8", "replace")  # PEP 3333's way of bytes
         found = not environ.get(STATUS_KEY, "").startswith(_NOT_FOUND)
-        return self._paths.template(path, found=found)
+        return self._paths.route(environ["REQUEST_METHOD"], path, found=found)
 
 
 def _werkzeug_route(environ: Mapping[str, Any]) -> Route | None:
