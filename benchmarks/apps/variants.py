@@ -1,0 +1,37 @@
+"""What the compared variants of an app are."""
+
+from __future__ import annotations
+
+import os
+import tracemalloc
+from typing import Any
+
+from leakmw import monitor
+
+VARIANT = os.environ.get("BENCHMARK_VARIANT", "bare")
+"""``bare``; ``disabled``; ``counting``, without thread, tracing and snapshots; ``tracing`` with
+tracemalloc but without leakmw; ``leakmw`` with both."""
+
+WATCHED = VARIANT in {"counting", "leakmw", "disabled"}
+FRAMES = int(os.environ.get("LEAKMW_FRAMES", "32"))
+
+
+class _NoThread:
+    """Stands for the background thread, so that nothing but the counting is left."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def wake(self) -> None:
+        """Do nothing."""
+
+    stop = wake
+
+
+if VARIANT == "counting":
+    vars(monitor)["Background"] = _NoThread
+if VARIANT == "disabled":
+    os.environ["LEAKMW_ENABLED"] = "no"
+if VARIANT in {"tracing", "leakmw"}:
+    # from the same moment on in both, so that they trace the same blocks
+    tracemalloc.start(FRAMES)

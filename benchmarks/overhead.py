@@ -1,0 +1,227 @@
+"""What leakmw costs: CPU per request against the bare app, as ratios of one run.
+
+python benchmarks/overhead.py [counting] [in-process] [tracing] [instructions]
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from figures import Spread, machine, table
+from servers import APPS, NO_SETTINGS, environment, serving
+from traffic import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+WARM_UP = 500
+"""Requests before the first measured one: interpreters specialize, pools fill."""
+
+SNAPSHOT_EVERY = 1000
+INSTRUCTION_RUNS = (200, 600)
+"""Requests of the two runs whose difference is taken."""
+
+
+class Case(NamedTuple):
+    """One app behind one server."""
+
+    app: str
+    server: str
+
+    @property
+    def title(self) -> str:
+        """What stands in the first column."""
+        return f"{self.app.removeprefix('hello_')}, {self.server}"
+
+
+WSGI = ("hello_wsgi", "hello_flask", "hello_django")
+ASGI = ("hello_asgi", "hello_starlette", "hello_fastapi")
+CASES = [
+    *(Case(app, server) for server in ("gunicorn sync", "gunicorn gthread") for app in WSGI),
+    *(Case(app, server) for server in ("uvicorn", "uvicorn[standard]") for app in ASGI),
+]
+TRACED = [Case("hello_flask", "gunicorn gthread"), Case("hello_starlette", "uvicorn")]
+
+
+class Effort(NamedTuple):
+    """How long to measure.
+
+    Attributes:
+        rounds: How often the servers are started: each start lays memory out anew.
+        blocks: Measurements of each variant in a round, in turns.
+        requests: Requests in a measurement.
+    """
+
+    rounds: int
+    blocks: int
+    requests: int
+
+
+def counting(effort: Effort) -> str:
+    """Compare the bare app with leakmw switched off, and with leakmw only counting."""
+    rows = []
+    for case in CASES:
+        costs = measured(case, ("bare", "disabled", "counting"), effort)
+        rows.append(
+            (
+                case.title,
+                Spread.of([seconds * 1e6 for seconds in costs["bare"]]).shown(0),
+                ratio(costs["disabled"], costs["bare"]),
+                ratio(costs["counting"], costs["bare"]),
+            )
+        )
+    return table(
+        ("app, server", "bare, µs of CPU per request", "`enabled=False`", "counting"), rows
+    )
+
+
+def tracing(effort: Effort) -> str:
+    """Compare leakmw on tracemalloc with tracemalloc alone, snapshots included."""
+    rows = []
+    for case in TRACED:
+        costs = measured(case, ("bare", "tracing", "leakmw"), effort, {"every": SNAPSHOT_EVERY})
+        alone, watched = costs["tracing"], costs["leakmw"]
+        rows.append((case.title, ratio(alone, costs["bare"]), ratio(watched, alone)))
+    return table(("app, server", "tracemalloc / bare", "leakmw / tracemalloc"), rows)
+
+
+def in_process(effort: Effort) -> str:
+    """Time the apps without any server: what is left is the face."""
+    rows = []
+    for app in (*WSGI, *ASGI):
+        costs: dict[str, list[float]] = {"bare": [], "counting": []}
+        for _ in range(effort.rounds):
+            for variant, microseconds in costs.items():
+                microseconds.append(timed(app, variant))
+        added = [
+            with_leakmw - bare
+            for with_leakmw, bare in zip(costs["counting"], costs["bare"], strict=True)
+        ]
+        bare = Spread.of(costs["bare"]).shown(1)
+        rows.append((app.removeprefix("hello_"), bare, Spread.of(added).shown(2)))
+    return table(("app", "bare, µs per request", "leakmw counting adds, µs"), rows)
+
+
+def instructions(_: Effort) -> str:
+    """Count the instructions of a request in user space, which no other load disturbs."""
+    rows = []
+    for case in CASES:
+        bare, watched = (instructions_per_request(case, name) for name in ("bare", "counting"))
+        added = f"{watched - bare:,.0f}"
+        rows.append((case.title, f"{bare:,.0f}", added, f"{watched / bare:.3f}"))
+    head = ("app, server", "bare, instructions per request", "counting adds", "ratio")
+    return table(head, rows)
+
+
+def measured(
+    case: Case,
+    variants: Sequence[str],
+    effort: Effort,
+    settings: Mapping[str, object] = NO_SETTINGS,
+) -> Mapping[str, list[float]]:
+    """Return CPU seconds per request of each variant, block by block."""
+    costs: dict[str, list[float]] = {variant: [] for variant in variants}
+    for _ in range(effort.rounds):
+        with ExitStack() as stack:
+            blocks = {
+                variant: stack.enter_context(visited(case, variant, effort.requests, settings))
+                for variant in variants
+            }
+            for turn in range(effort.blocks):
+                # not always the same one first
+                order = [
+                    variants[(turn + place) % len(variants)] for place in range(len(variants))
+                ]
+                for variant in order:
+                    costs[variant].append(next(blocks[variant]))
+    return costs
+
+
+@contextmanager
+def visited(
+    case: Case, variant: str, requests: int, settings: Mapping[str, object]
+) -> Iterator[Iterator[float]]:
+    """Serve a variant; each step of the iterator sends *requests* and yields CPU per request."""
+    with serving(case.server, case.app, variant, settings) as server:
+        client = Client(server.address, keep_alive=case.server != "gunicorn sync")
+        client.send(WARM_UP)
+
+        def block() -> Iterator[float]:
+            while True:
+                before = server.cpu_seconds()
+                client.send(requests)
+                yield (server.cpu_seconds() - before) / requests
+
+        yield block()
+        client.close()
+
+
+def ratio(costs: Sequence[float], base: Sequence[float]) -> str:
+    """Compare neighbors in time, as a busy machine slows both."""
+    return Spread.of([a / b for a, b in zip(costs, base, strict=True)]).shown(3)
+
+
+def timed(app: str, variant: str) -> float:
+    """Return microseconds per request in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("in_process.py")), app]
+    said = subprocess.run(
+        command, cwd=APPS, env=environment(variant, {}), stdout=subprocess.PIPE, check=True
+    )
+    return float(said.stdout)
+
+
+def instructions_per_request(case: Case, variant: str) -> float:
+    """Return the difference of a long and a short run, by request."""
+    short, long = INSTRUCTION_RUNS
+    more = instructions_of(case, variant, long) - instructions_of(case, variant, short)
+    return more / (long - short)
+
+
+def instructions_of(case: Case, variant: str, requests: int) -> int:
+    """Count what a server and its workers execute from their start to their end."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = f"{folder}/%p.log"
+        valgrind = ("valgrind", "--tool=callgrind", "--trace-children=yes", f"--log-file={log}")
+        under = (*valgrind, "--callgrind-out-file=/dev/null")
+        with serving(case.server, case.app, variant, under=under) as server:
+            client = Client(server.address, keep_alive=case.server != "gunicorn sync")
+            client.send(requests)
+            client.close()
+        logs = [file.read_text() for file in Path(folder).iterdir()]
+    return sum(int(count) for log in logs for count in re.findall(r"Collected : (\d+)", log))
+
+
+SECTIONS: Mapping[str, Callable[[Effort], str]] = {
+    "counting": counting,
+    "in-process": in_process,
+    "tracing": tracing,
+    "instructions": instructions,
+}
+
+
+def main() -> None:
+    """Print the tables that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "section", nargs="*", default=[*islice(SECTIONS, 3)], choices=SECTIONS, metavar="section"
+    )
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--blocks", type=int, default=20)
+    parser.add_argument("--requests", type=int, default=1000)
+    options = parser.parse_args()
+    effort = Effort(options.rounds, options.blocks, options.requests)
+    print(machine(), "Medians, and quartiles in parentheses.\n")
+    for name in options.section:
+        print(f"### {name}\n\n{SECTIONS[name](effort)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,140 @@
+"""Real servers as child processes, and the CPU time that they use."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import psutil
+
+from leakmw.settings import PREFIX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+APPS = Path(__file__).parent / "apps"
+VARIANT = "BENCHMARK_VARIANT"
+"""Tells an app which of the compared variants it is to be."""
+
+PATIENCE_SECONDS = 300
+"""How long a server may take to start or to end: under valgrind it is slow."""
+
+NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
+
+_GUNICORN = ("gunicorn", "--log-level", "warning", "--keep-alive", "60")
+_UVICORN = ("uvicorn", "--log-level", "warning", "--timeout-keep-alive", "60", "--no-access-log")
+
+COMMANDS = {
+    "gunicorn sync": _GUNICORN,
+    "gunicorn gthread": (*_GUNICORN, "--threads", "4"),
+    "uvicorn": (*_UVICORN, "--loop", "asyncio", "--http", "h11"),
+    "uvicorn[standard]": (*_UVICORN, "--loop", "uvloop", "--http", "httptools"),
+}
+"""Servers with one worker, by what their users call them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        process: The server itself; workers are its children.
+        address: Where it listens.
+    """
+
+    process: psutil.Popen
+    address: tuple[str, int]
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of all its processes, those that have ended included."""
+        running = [self.process, *self.process.children(recursive=True)]
+        return sum(_own_cpu_seconds(one.pid) + _ended_cpu_seconds(one) for one in running)
+
+
+@contextmanager
+def serving(
+    kind: str,
+    app: str,
+    variant: str,
+    settings: Mapping[str, object] = NO_SETTINGS,
+    *,
+    under: Sequence[str] = (),
+) -> Iterator[Server]:
+    """Serve an app for the time of a block.
+
+    Args:
+        kind: One of ``COMMANDS``.
+
+        app: A module in ``apps``.
+
+        variant: What the app is to be.
+
+        settings: leakmw's, by name.
+
+        under: A command to run the server under.
+    """
+    address = ("127.0.0.1", _free_port())
+    bind = "--bind={}:{}" if kind.startswith("gunicorn") else "--host={} --port={}"
+    command = [*COMMANDS[kind], *bind.format(*address).split(), f"{app}:app"]
+    with _running([*under, sys.executable, "-m", *command], variant, settings) as process:
+        _await(process, address)
+        yield Server(process, address)
+
+
+@contextmanager
+def _running(
+    command: Sequence[str], variant: str, settings: Mapping[str, object]
+) -> Iterator[psutil.Popen]:
+    process = psutil.Popen(command, cwd=APPS, env=environment(variant, settings))
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_SECONDS)
+
+
+def environment(variant: str, settings: Mapping[str, object]) -> Mapping[str, str]:
+    """Return the environment in which an app is *variant*, with no settings but these."""
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+    given = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings.items()}
+    return inherited | given | {VARIANT: variant, "PYTHONHASHSEED": "0"}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _await(process: psutil.Popen, address: tuple[str, int]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(address).close()
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+        else:
+            return
+    sys.exit(f"the server did not start: {' '.join(process.args)}")
+
+
+def _own_cpu_seconds(pid: int) -> float:
+    """Read the clock of a process, which counts nanoseconds where /proc counts hundredths."""
+    clock = ctypes.c_int()
+    if ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock)):
+        raise ProcessLookupError(pid)
+    return time.clock_gettime(clock.value)
+
+
+def _ended_cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    ended: float = times.children_user + times.children_system
+    return ended
