@@ -93,7 +93,7 @@ def test_it_names_endpoint_line_and_bytes_of_a_leak(make: Callable[..., Monitor]
     monitor = make(every=10**9)
     for _ in range(7):
         for _ in range(60):
-            serve(monitor, random.choice(["/login", "/"]))  # noqa: S311  # no secret
+            serve(monitor, random.choice(["/login", "/"]))  # no secret
         monitor.take_snapshot(60)
     report = monitor.report()
 
@@ -301,7 +301,7 @@ def test_nothing_grows_whatever_strangers_send() -> None:
 
     face = LeakMiddleware(app, every=5000, frames=4, max_endpoints=30, endpoint=namer)
     start: Any = lambda *_: None  # noqa: E731  # what a server gives
-    chance = random.Random(7)  # noqa: S311  # no secret
+    chance = random.Random(7)  # no secret
     letters = string.printable + "äß\u202e"
     for _ in range(20_000):
         environ: dict[str, Any] = {}
