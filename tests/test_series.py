@@ -1,0 +1,101 @@
+"""The levels of each place over the snapshots kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leakmw.analysis.series import collect, comparable
+from leakmw.records import Frame, Span
+
+if TYPE_CHECKING:
+    from tests.conftest import History
+
+VISITS = {"GET /a": 1, "GET /b": 1}
+VIEWS = {"GET /a": Span("views.py", 10, 19), "GET /b": Span("views.py", 20, 29)}
+
+
+def test_only_places_that_changed_have_a_series(history: History) -> None:
+    """In bytes or blocks; what is steady says nothing."""
+    history.add({"a.py:1": 500, "b.py:2": 700, "c.py:3": 10}, VISITS)
+    history.add({"a.py:1": 500, "b.py:2": 900, "c.py:3": 10}, VISITS)
+    (series,) = collect(history.snapshots)
+    assert series.place.site == Frame("b.py", 2)
+    assert (series.bytes, series.blocks) == ([700, 900], [7, 9])
+
+
+def test_what_is_not_in_a_complete_trace_is_not_alive(history: History) -> None:
+    """It counts as nothing before its first and after its last row."""
+    history.add({}, VISITS)
+    history.add({"a.py:1": 300}, VISITS)
+    history.add({}, VISITS)
+    (series,) = collect(history.snapshots)
+    assert series.bytes == [0, 300, 0]
+
+
+def test_what_a_cap_left_out_does_not_grow_by_coming_back(history: History) -> None:
+    """Its neighbor's level stands for the one that is not known."""
+    history.add({}, VISITS, complete=False)
+    history.add({"a.py:1": 300}, VISITS)
+    history.add({}, VISITS, complete=False)
+    history.add({"a.py:1": 400}, VISITS)
+    (series,) = collect(history.snapshots)
+    assert series.bytes == [300, 300, 300, 400]
+
+
+def test_a_trace_that_is_complete_is_believed_beside_one_that_is_not(history: History) -> None:
+    """What it does not have is gone."""
+    history.add({"a.py:1": 300}, VISITS)
+    history.add({}, VISITS)
+    history.add({}, VISITS, complete=False)
+    (series,) = collect(history.snapshots)
+    assert series.bytes[:2] == [300, 0]
+
+
+def test_paths_to_one_site_through_one_view_are_one_place(history: History) -> None:
+    """The larger speaks for both with its traceback."""
+    for extra in (0, 10):
+        history.add(
+            {"views.py:11 shop.py:5": 100 + extra, "views.py:12 shop.py:5": 900 + extra},
+            VISITS,
+            views=VIEWS,
+        )
+    (series,) = collect(history.snapshots)
+    assert series.place == (Frame("shop.py", 5), frozenset({"GET /a"}), True)
+    assert series.bytes == [1000, 1020]
+    assert series.traceback == (Frame("views.py", 12), Frame("shop.py", 5))
+
+
+def test_the_frame_that_fewest_endpoints_share_tells_the_endpoint(history: History) -> None:
+    """A dispatcher's lines are on the way to every view."""
+    views = {name: Span("base.py", 1, 9) for name in VISITS}
+    for size in (100, 200):
+        history.add({"base.py:5 views.py:15": size}, VISITS, views=views)
+    (shared,) = collect(history.snapshots)
+    assert shared.place.endpoints == frozenset(VISITS)
+
+    for snapshot in history.snapshots:
+        told = {
+            name: endpoint._replace(views=(Span("base.py", 1, 9), VIEWS[name]))
+            for name, endpoint in snapshot.endpoints.items()
+        }
+        object.__setattr__(snapshot, "endpoints", told)
+    (told_apart,) = collect(history.snapshots)
+    assert told_apart.place.endpoints == frozenset({"GET /a"})
+
+
+def test_an_endpoint_that_the_tracer_knows_is_believed(history: History) -> None:
+    """Whatever the path says."""
+    for size in (100, 200):
+        history.add({"views.py:15": size}, VISITS, views=VIEWS)
+        trace = history.snapshots[-1].trace
+        tagged = tuple(row._replace(endpoint="GET /b") for row in trace.rows)
+        object.__setattr__(history.snapshots[-1], "trace", trace._replace(rows=tagged))
+    (series,) = collect(history.snapshots)
+    assert series.place.endpoints == frozenset({"GET /b"})
+
+
+def test_only_snapshots_that_were_grouped_alike_are_compared(history: History) -> None:
+    """The latest ones, up to where the grouping was another."""
+    for grouping in (1, 1, 2, 2, 2):
+        history.add({}, VISITS, grouping=grouping)
+    assert list(comparable(history.snapshots)) == history.snapshots[2:]
