@@ -166,12 +166,14 @@ class Monitor:
         Raises:
             SnapshotError: If it cannot be taken, or not in time.
         """
+        deadline = time.monotonic() + timeout
         if self._pid != process.pid:
             self._settle_in()
+        while self._pid != process.pid and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)  # another thread is at it
         ticket = _Ticket()
         self._tickets.append(ticket)
         self._wake()
-        deadline = time.monotonic() + timeout
         while ticket.outcome is None and self._background and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
         if isinstance(ticket.outcome, Snapshot):
