@@ -112,3 +112,11 @@ def tests(session: nox.Session) -> None:
     """Test the wheel, not the source tree; arguments after ``--`` go to pytest."""
     install(session, "tests", built_wheel())
     session.run("pytest", "--ignore", EXAMPLES, *session.posargs)
+
+
+@nox.session(requires=["build"])
+def bench(session: nox.Session) -> None:
+    """Run one benchmark; after ``--`` its name and arguments, such as ``overhead counting``."""
+    install(session, "tests", built_wheel())
+    name, *arguments = session.posargs or ["overhead"]
+    session.run("python", f"benchmarks/{name}.py", *arguments)
