@@ -1,0 +1,255 @@
+"""From kept snapshots to findings, totals and differences."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from leakmw.analysis.findings import MOST_SITES, analyse, compare, findings
+from leakmw.records import BACKGROUND, Finding, Frame, SnapshotError, Span, Traceback, Verdict
+from leakmw.settings import Settings
+from leakmw.store.memory import MAX_SNAPSHOTS, MemoryStore
+
+if TYPE_CHECKING:
+    from tests.conftest import History
+
+VIEWS = {
+    "GET /a": Span("/srv/a.py", 1, 99),
+    "GET /b": Span("/srv/b.py", 1, 99),
+    "GET /c": Span("/srv/c.py", 1, 99),
+}
+
+
+def described(traceback: Traceback) -> Traceback:
+    """Shorten files and name functions, as the pipeline does."""
+    return tuple(
+        Frame(frame.file.removeprefix("/srv/"), frame.line, "view") for frame in traceback
+    )
+
+
+def shop(history: History, windows: int = 8) -> None:
+    """Fill *history*: one endpoint leaks, one has filled a cache, one is quiet."""
+    for window in range(windows + 1):
+        history.add(
+            {
+                "/srv/a.py:5": 1000 * window,
+                "/srv/a.py:6": 9000 * window,
+                "/srv/b.py:7": min(40_000, 20_000 * window),
+                "/srv/c.py:8": 100_000,
+            },
+            dict.fromkeys(VIEWS, 100 * window),
+            views=VIEWS,
+        )
+
+
+def found(history: History, **settings: object) -> tuple[Finding, ...]:
+    """Return the findings of *history*."""
+    return findings(analyse(history.snapshots), Settings.load(**settings), described)
+
+
+def test_findings_come_worst_first(history: History) -> None:
+    """By verdict, then by how fast they grow."""
+    shop(history)
+    assert [(one.verdict, one.growth.site) for one in found(history)] == [
+        (Verdict.SUSPECT, Frame("a.py", 6, "view")),
+        (Verdict.SUSPECT, Frame("a.py", 5, "view")),
+        (Verdict.SETTLED, Frame("b.py", 7, "view")),
+    ]
+
+
+def test_a_finding_states_its_growth(history: History) -> None:
+    """In bytes, blocks, per request with its interval, and per second."""
+    shop(history)
+    worst = found(history)[0]
+    assert worst.growth.endpoint == "GET /a"
+    assert (worst.growth.visits, worst.growth.bytes, worst.growth.blocks) == (800, 72_000, 720)
+    assert worst.growth.bytes_per_request == pytest.approx((90, 90, 90))
+    assert worst.growth.traceback == (Frame("a.py", 6, "view"),)
+    assert worst.bytes_per_second == pytest.approx(900)
+
+
+def test_only_so_many_findings_are_reported(history: History) -> None:
+    """The worst, as many as the settings say."""
+    shop(history)
+    assert [one.growth.site for one in found(history, top=1)] == [Frame("a.py", 6, "view")]
+
+
+@pytest.mark.parametrize(
+    ("glob", "left"),
+    [
+        ("a.py", ["b.py:7"]),
+        ("*.py", []),
+        ("a.py:6", ["a.py:5", "b.py:7"]),
+        ("b.py:view", ["a.py:6", "a.py:5"]),
+        ("/srv/*", ["a.py:6", "a.py:5", "b.py:7"]),
+        ("A.PY", ["a.py:6", "a.py:5", "b.py:7"]),
+    ],
+)
+def test_what_is_to_be_ignored_makes_room_for_the_next(
+    history: History, glob: str, left: list[str]
+) -> None:
+    """By file, line or function as they are shown."""
+    shop(history)
+    sites = [one.growth.site for one in found(history, ignore=(glob,), top=3)]
+    assert [f"{site.file}:{site.line}" for site in sites if site] == left
+
+
+def test_a_fingerprint_stays_the_same(history: History) -> None:
+    """As the history goes on, under other sizes, and in other processes."""
+    shop(history)
+    before = {one.growth.site: one.fingerprint for one in found(history)}
+    history.snapshots.clear()
+    shop(history, windows=12)
+    after = {one.growth.site: one.fingerprint for one in found(history)}
+    assert before == after
+    assert len(set(before.values())) == 3
+    assert before[Frame("a.py", 6, "view")] == _fingerprint_elsewhere()
+
+
+def _fingerprint_elsewhere() -> str:
+    code = (
+        "from leakmw.analysis.findings import _fingerprint\n"
+        "from leakmw.records import Frame, Growth\n"
+        "site = Frame('a.py', 6, 'view')\n"
+        "print(_fingerprint(Growth(endpoint='GET /a', visits=1, bytes=2, blocks=3, site=site)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    return done.stdout.strip()
+
+
+def test_totals_name_every_endpoint_that_was_visited(history: History) -> None:
+    """Most growth first; they add up to the growth of all places."""
+    shop(history)
+    totals = analyse(history.snapshots).endpoints
+    assert [(one.endpoint, one.bytes) for one in totals] == [
+        ("GET /a", 80_000),
+        ("GET /b", 40_000),
+        ("GET /c", 0),
+    ]
+    assert totals[0].bytes_per_request == pytest.approx((100, 100, 100))
+
+
+def test_the_window_reaches_over_what_can_be_compared(history: History) -> None:
+    """Not over a change of grouping."""
+    history.add({}, {"GET /a": 50}, grouping=1)
+    for visits in (100, 300):
+        history.add({}, {"GET /a": visits}, grouping=2)
+    window = analyse(history.snapshots).window
+    assert (window.visits, window.seconds) == (200, 10.0)
+    assert window.end == history.snapshots[2].taken_at
+
+
+def test_one_snapshot_says_nothing_yet(history: History) -> None:
+    """There is nothing to compare it with."""
+    history.add({"/srv/a.py:5": 10**9}, {"GET /a": 1}, views=VIEWS)
+    analysis = analyse(history.snapshots)
+    assert (analysis.endpoints, analysis.candidates) == ((), ())
+
+
+def test_an_ambiguous_mix_is_said_and_its_interval_reaches_zero(history: History) -> None:
+    """Where two endpoints are only ever visited together."""
+    for window in range(8):
+        visits = dict.fromkeys(("GET /a", "GET /b"), 100 * window)
+        history.add({"/srv/helper.py:1": 50_000 * window}, visits)
+    suspects = [one for one in found(history) if one.verdict is Verdict.SUSPECT]
+    assert suspects
+    for one in suspects:
+        assert one.growth.bytes_per_request is not None
+        assert one.growth.bytes_per_request.low == pytest.approx(0, abs=1e-6)
+        assert "too little to tell it" in one.evidence[1]
+
+
+def test_growth_in_the_background_has_no_price_per_request(history: History) -> None:
+    """A figure that is not known is absent."""
+    for window in range(8):
+        visits = {"GET /a": 100 * window + (window % 3) * 40}
+        history.add({"/srv/timer.py:1": 50_000 * window}, visits, in_visit=False)
+    (only,) = found(history)
+    assert (only.growth.endpoint, only.growth.bytes_per_request) == (BACKGROUND, None)
+    assert only.bytes_per_second == pytest.approx(5000)
+
+
+def test_a_difference_lists_sites_by_growth(history: History) -> None:
+    """With the visits between the two snapshots; what stayed is left out."""
+    shop(history)
+    difference = compare(history.snapshots, history.snapshots[1], history.snapshots[3], described)
+    assert [(one.site, one.bytes, one.visits) for one in difference.sites] == [
+        (Frame("b.py", 7, "view"), 20_000, 200),
+        (Frame("a.py", 6, "view"), 18_000, 200),
+        (Frame("a.py", 5, "view"), 2000, 200),
+    ]
+    assert [(one.endpoint, one.bytes) for one in difference.endpoints] == [
+        ("GET /a", 20_000),
+        ("GET /b", 20_000),
+        ("GET /c", 0),
+    ]
+
+
+def test_what_shrank_comes_last(history: History) -> None:
+    """With less than nothing per request."""
+    for window in range(3):
+        levels = {"/srv/a.py:5": 9000 - 3000 * window, "/srv/b.py:7": 10 * window}
+        history.add(levels, dict.fromkeys(VIEWS, 10 * window), views=VIEWS)
+    difference = compare(history.snapshots, history.snapshots[0], history.snapshots[2], described)
+    assert [one.bytes for one in difference.sites] == [20, -6000]
+    assert difference.sites[1].bytes_per_request == pytest.approx((-300, -300, -300))
+
+
+def test_a_difference_to_itself_is_empty(history: History) -> None:
+    """Nobody visited, nothing grew."""
+    shop(history)
+    same = history.snapshots[2]
+    difference = compare(history.snapshots, same, same, described)
+    assert difference.sites == ()
+    assert {(one.bytes, one.visits) for one in difference.endpoints} == {(0, 0)}
+
+
+def test_all_windows_help_to_tell_the_endpoints_of_one(history: History) -> None:
+    """Two neighbors alone would not say whose growth it is."""
+    visits = {"GET /a": 0, "GET /b": 0}
+    for more_a, more_b in [(0, 0), (90, 10), (20, 80), (50, 50), (70, 30), (10, 90), (60, 40)]:
+        visits = {"GET /a": visits["GET /a"] + more_a, "GET /b": visits["GET /b"] + more_b}
+        history.add({"/srv/helper.py:1": 1000 * visits["GET /b"]}, visits)
+    *_, older, newer = history.snapshots
+    alone = compare([older, newer], older, newer, described)
+    together = compare(history.snapshots, older, newer, described)
+    assert [one.endpoint for one in alone.sites] == [BACKGROUND]
+    assert [(one.endpoint, one.bytes) for one in together.sites] == [("GET /b", 40_000)]
+
+
+def test_a_difference_lists_only_so_many_sites(history: History) -> None:
+    """Those that moved most, up or down."""
+    for window in range(2):
+        levels = {f"/srv/a.py:{line}": 5000 + window * line for line in range(1, 2 * MOST_SITES)}
+        history.add(levels | {"/srv/b.py:1": 10_000 - 9000 * window}, {"GET /a": 1}, views=VIEWS)
+    older, newer = history.snapshots
+    sites = compare(history.snapshots, older, newer, described).sites
+    assert len(sites) == MOST_SITES
+    assert sites[0].bytes == 2 * MOST_SITES - 1
+    assert sites[-1].bytes == -9000
+
+
+def test_snapshots_that_were_grouped_otherwise_cannot_be_compared(history: History) -> None:
+    """The message says why, and what to do."""
+    for grouping in (1, 2, 2):
+        history.add({}, {"GET /a": 1}, grouping=grouping)
+    older, newer, _ = history.snapshots
+    with pytest.raises(SnapshotError, match=r"cannot be compared: .*compare later ones"):
+        compare(history.snapshots, older, newer, described)
+
+
+def test_the_store_keeps_the_first_and_the_latest(history: History) -> None:
+    """Growth keeps its origin; a new grouping begins a new history."""
+    store = MemoryStore()
+    for number in range(2 * MAX_SNAPSHOTS):
+        history.add({}, {"GET /a": number})
+        store.add(history.snapshots[-1])
+    numbers = [snapshot.number for snapshot in store.snapshots]
+    assert numbers == [1, *range(MAX_SNAPSHOTS + 2, 2 * MAX_SNAPSHOTS + 1)]
+
+    history.add({}, {"GET /a": 99}, grouping=2)
+    store.add(history.snapshots[-1])
+    assert [snapshot.number for snapshot in store.snapshots] == [2 * MAX_SNAPSHOTS + 1]
