@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -45,7 +45,7 @@ def shop(history: History, windows: int = 8) -> None:
         )
 
 
-def found(history: History, **settings: object) -> tuple[Finding, ...]:
+def found(history: History, **settings: Any) -> tuple[Finding, ...]:
     """Return the findings of *history*."""
     return findings(analyse(history.snapshots), Settings.load(**settings), described)
 
