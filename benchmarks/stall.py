@@ -1,0 +1,211 @@
+"""The longest stall that a request sees while a snapshot of a large heap is taken.
+
+python benchmarks/stall.py [--blocks 1500000] [--rounds 7]
+
+A ticker serves one small request after another through the face and notes how long each took to
+come back: alone, while leakmw takes snapshots, and while tracemalloc's own ``take_snapshot`` and
+``compare_to`` run on another thread, all in one process with the same live blocks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import linecache
+import threading
+import time
+import tracemalloc
+from typing import TYPE_CHECKING, Any, Self
+from wsgiref.util import setup_testing_defaults
+
+from figures import Spread, machine, table
+
+from leakmw.asgi import LeakMiddleware as AsgiFace
+from leakmw.wsgi import LeakMiddleware as WsgiFace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from leakmw.monitor import Monitor
+
+FRAMES = 16
+SITES = 600
+NEVER = 10**9
+TICK_SECONDS = 0.0005
+ALONE_SECONDS = 2.0
+
+
+def wsgi_app(_environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    """Answer with a little work."""
+    start_response("200 OK", [])
+    return [b"".join(str(number).encode() for number in range(50))]
+
+
+async def asgi_app(_scope: Any, _receive: Any, send: Any) -> None:
+    """Answer with a little work."""
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    body = b"".join(str(number).encode() for number in range(50))
+    await send({"type": "http.response.body", "body": body})
+
+
+def heap(blocks: int) -> list[Any]:
+    """Return about *blocks* live blocks, born at many sites below stacks of many depths."""
+    source = "\n".join(
+        f"def site_{number}(count, deeper):\n"
+        "    if deeper:\n"
+        f"        return site_{(number * 7 + 1) % SITES}(count, deeper - 1)\n"
+        "    return [[index] for index in range(count)]\n"
+        for number in range(SITES)
+    )
+    sites: dict[str, Any] = {}
+    name = "benchmark_sites.py"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    exec(compile(source, name, "exec"), sites)  # noqa: S102  # the source stands above
+    calls = 3000
+    return [sites[f"site_{call % SITES}"](blocks // calls // 2, call % 5) for call in range(calls)]
+
+
+class Ticker:
+    """Serves requests in its own thread and remembers the longest wait for one."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.longest = 0.0
+
+    def during(self, work: Callable[[], object]) -> float:
+        """Return the longest that a request took, in seconds, while *work* ran."""
+        self.longest = 0.0
+        work()
+        time.sleep(0.1)
+        return self.longest
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def note(self, started: float) -> None:
+        """Remember a request that was due at *started*."""
+        self.longest = max(self.longest, time.perf_counter() - started)
+
+    def _run(self) -> None:
+        raise NotImplementedError
+
+
+class Threaded(Ticker):
+    """Calls a WSGI app."""
+
+    def __init__(self, face: WsgiFace) -> None:
+        super().__init__()
+        self._face = face
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            started = time.perf_counter()
+            environ: dict[str, Any] = {}
+            setup_testing_defaults(environ)
+            body: Any = self._face(environ, _start_response)
+            list(body)
+            body.close()
+            self.note(started)
+            time.sleep(TICK_SECONDS)
+
+
+class Looped(Ticker):
+    """Calls an ASGI app on an event loop."""
+
+    def __init__(self, face: AsgiFace) -> None:
+        super().__init__()
+        self._face = face
+
+    def _run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        while not self._stop.is_set():
+            started = time.perf_counter()
+            scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
+            await self._face(scope, _receive, _send)
+            self.note(started)
+            await asyncio.sleep(TICK_SECONDS)
+
+
+def _start_response(*_: Any) -> Any:
+    return None
+
+
+async def _receive() -> Any:
+    return {"type": "http.request", "body": b"", "more_body": False}
+
+
+async def _send(_message: Any) -> None:
+    return None
+
+
+def measure(ticker: Ticker, monitor: Monitor, rounds: int) -> list[tuple[str, str, str]]:
+    """Return a row for each way to look, longest stalls in milliseconds."""
+    alone, ours, theirs, pauses, ours_took, theirs_took = [], [], [], [], [], []
+    baseline = tracemalloc.take_snapshot()
+    with ticker:
+        monitor.take_snapshot(120)
+        for number in range(rounds):
+            alone.append(ticker.during(lambda: time.sleep(ALONE_SECONDS)))
+            started = time.perf_counter()
+            ours.append(ticker.during(lambda: pauses.append(_snapshot(monitor))))
+            ours_took.append(time.perf_counter() - started)
+            if number < 2:  # it takes long, and two show it
+                started = time.perf_counter()
+                theirs.append(ticker.during(lambda: _compare(baseline)))
+                theirs_took.append(time.perf_counter() - started)
+    return [
+        ("the app alone", _milliseconds(alone), f"{ALONE_SECONDS:g}"),
+        ("a snapshot of leakmw", _milliseconds(ours), _seconds(ours_took)),
+        ("of that, the fork", _milliseconds(pauses), ""),
+        ("`take_snapshot`, `compare_to`", f"{theirs[0] * 1e3:.1f}", f"{theirs_took[0]:.1f}"),
+    ]
+
+
+def _snapshot(monitor: Monitor) -> float:
+    return monitor.take_snapshot(120).trace.pause_seconds
+
+
+def _compare(baseline: tracemalloc.Snapshot) -> None:
+    tracemalloc.take_snapshot().compare_to(baseline, "lineno")
+
+
+def _milliseconds(seconds: list[float]) -> str:
+    spread = Spread.of([value * 1e3 for value in seconds])
+    return f"{spread.shown(1)}, at most {max(seconds) * 1e3:.1f}"
+
+
+def _seconds(seconds: list[float]) -> str:
+    return Spread.of(seconds).shown(1)
+
+
+def main() -> None:
+    """Print a table for a threaded app and one for an event loop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, default=1_500_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    chosen = parser.parse_args()
+    tracemalloc.start(FRAMES)
+    kept = heap(chosen.blocks)  # noqa: F841  # alive until the end
+    wsgi = WsgiFace(wsgi_app, every=NEVER, frames=FRAMES)
+    asgi = AsgiFace(asgi_app, every=NEVER, frames=FRAMES)
+    print(f"About {chosen.blocks:,} live blocks, {FRAMES} frames. {machine()}\n")
+    for title, ticker, monitor in (
+        ("Threads", Threaded(wsgi), wsgi.monitor),
+        ("Event loop", Looped(asgi), asgi.monitor),
+    ):
+        rows = measure(ticker, monitor, chosen.rounds)
+        print(f"**{title}**\n")
+        print(table(("while this runs", "longest stall, ms", "took, s"), rows))
+        monitor.close()
+
+
+if __name__ == "__main__":
+    main()
