@@ -106,15 +106,14 @@ def test_a_function_stands_where_it_stands(view: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     "view",
     [
-        decorated(plain),
-        decorated(decorated(plain)),
-        functools.partial(plain, 1),
-        functools.partial(decorated(plain)),
-        functools.lru_cache(plain),
-        Counted(plain),
-        decorated(Counted(plain)),
+        pytest.param(decorated(plain), id="decorated"),
+        pytest.param(decorated(decorated(plain)), id="decorated twice"),
+        pytest.param(functools.partial(plain, 1), id="partial"),
+        pytest.param(functools.partial(decorated(plain)), id="partial of decorated"),
+        pytest.param(functools.lru_cache(plain), id="cached"),
+        pytest.param(Counted(plain), id="callable object"),
+        pytest.param(decorated(Counted(plain)), id="decorated callable object"),
     ],
-    ids=str,
 )
 def test_what_wraps_a_view_is_looked_through(view: object) -> None:
     """Decorators, partials, caches, and classes that decorate."""
