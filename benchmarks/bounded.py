@@ -2,9 +2,10 @@
 
 python benchmarks/bounded.py [--requests 1000000]
 
-Sends requests with random paths, headers and methods through the WSGI and the ASGI face, with snapshots
-as usual, and prints the memory that leakmw's own lines hold, after a tenth, after half, and at the end.
-Exits with 1 if a table is past its cap or if that memory grew by more than 64 KiB in the second half.
+Sends requests with random paths, headers and methods through the WSGI and the ASGI face, with
+snapshots as usual, and prints the memory that leakmw's own lines hold, after a tenth, after half,
+and at the end. Exits with 1 if a table is past its cap or if that memory grew by more than 64 KiB
+in the second half.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def ask_wsgi(face: Any, method: str, path: str, header: str) -> None:
     """Send one request."""
     environ: dict[str, Any] = {}
     setup_testing_defaults(environ)
-    environ.update({"REQUEST_METHOD": method, "PATH_INFO": path, f"HTTP_{header}": header})
+    environ |= {"REQUEST_METHOD": method, f"HTTP_{header}": header}
+    environ["PATH_INFO"] = path.encode().decode("latin-1")  # PEP 3333's way of bytes
     body = face(environ, lambda *_: None)
     list(body)
     body.close()
