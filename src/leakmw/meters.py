@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import psutil
 
 from leakmw.records import Memory, Worker
 
@@ -19,10 +22,6 @@ UNLIMITED = 1 << 60
 
 def worker() -> Worker:
     """Describe this process."""
-    import socket
-
-    import psutil
-
     process = psutil.Process()
     return Worker(
         host=socket.gethostname(),
@@ -38,8 +37,6 @@ def memory() -> Memory:
 
 def rss_bytes() -> int | None:
     """Return the resident memory of this process, ``None`` where the platform refuses."""
-    import psutil
-
     try:
         rss: int = psutil.Process().memory_info().rss
     except psutil.Error:
@@ -61,8 +58,6 @@ def limit_bytes(root: Path = CGROUP, membership: Path = PROC_CGROUP) -> int | No
 
 def room_bytes(root: Path = CGROUP, membership: Path = PROC_CGROUP) -> int:
     """Return how many bytes more this process may take, by its cgroups and by the host."""
-    import psutil
-
     rooms = [limit - used for limit, used in _cgroups(root, membership)]
     return max(0, min([psutil.virtual_memory().available, *rooms]))
 

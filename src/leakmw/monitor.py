@@ -1,6 +1,7 @@
 """The Monitor: counts visits on the request path and does everything else on its own thread.
 
 The only place that knows the whole flow, and the only one that swallows leakmw's own errors.
+Nothing is imported on the thread: a worker forked meanwhile would have half a module for good.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, process
+from leakmw.pipeline import Pipeline
 from leakmw.records import UNMATCHED, Failure, Snapshot, SnapshotError, Visit
 from leakmw.visits.endpoints import Endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from leakmw.pipeline import Pipeline
     from leakmw.records import Diff, Endpoint, Report, Route
     from leakmw.settings import Settings
     from leakmw.visits.endpoints import Tally
@@ -237,10 +238,7 @@ class Monitor:
         self._speak()
 
     def _built(self) -> Pipeline:
-        """Return the pipeline; importing it takes time, so it is done here."""
         if self._pipeline is None:
-            from leakmw.pipeline import Pipeline
-
             self._pipeline = Pipeline(self._settings, _weakly(self.failed))
             self._at_end.callback(self._pipeline.close)
         return self._pipeline
