@@ -1,28 +1,40 @@
-"""The Monitor: counting, snapshots, forks, and what it leaves behind."""
+"""The monitor: exact counting on the request path, everything else on one thread."""
 
 from __future__ import annotations
 
 import gc
+import json
 import random
 import string
 import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 import weakref
 from typing import TYPE_CHECKING, Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
 
+from leakmw import monitor as monitor_module
 from leakmw.monitor import MAX_FAILURES, Monitor
-from leakmw.records import Route, SnapshotError
+from leakmw.records import OTHER, UNMATCHED, Route, SnapshotError
 from leakmw.settings import Settings
 from leakmw.store.memory import MAX_SNAPSHOTS
+from leakmw.tracers.exact import ExactTracer
 from leakmw.wsgi import LeakMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from leakmw.records import Snapshot, Trace
+
+    Watch = Callable[..., Monitor]
+
+PATIENCE = 60.0
+
 
 SESSIONS: dict[int, str] = {}
 
@@ -34,66 +46,80 @@ def login() -> None:
 
 def home() -> None:
     """Leak nothing."""
-    assert sum(range(10)) == 45
 
 
-VIEWS = {"/login": login, "/": home}
+VIEWS = {"/login": login}
 
 
-def route(request: Mapping[str, Any]) -> Route:
-    """Name a visit of this file's views."""
-    return Route(request["method"], request["path"], VIEWS.get(request["path"]))
+def by_path(request: Mapping[str, Any]) -> Route:
+    """Name a visit as a face does."""
+    path = request.get("path", "/")
+    return Route("GET", path, VIEWS.get(path, home))
 
 
-def serve(monitor: Monitor, path: str, method: str = "GET") -> None:
-    """Serve one visit."""
-    visit = monitor.begin()
-    try:
-        VIEWS[path]()
-    finally:
-        monitor.finish(visit, {"method": method, "path": path})
+@pytest.fixture(name="watch")
+def _watch() -> Iterator[Watch]:
+    """Make monitors that are closed when the test is over."""
+    made: list[weakref.ref[Monitor]] = []
 
+    def watch(**settings: Any) -> Monitor:
+        monitor = Monitor(Settings(**{"frames": 4, **settings}), by_path)
+        made.append(weakref.ref(monitor))
+        return monitor
 
-@pytest.fixture(name="make")
-def _make() -> Iterator[Callable[..., Monitor]]:
-    """Return what makes monitors; they are closed in the end."""
-    made: list[Monitor] = []
-
-    def make(**chosen: Any) -> Monitor:
-        made.append(Monitor(Settings(frames=8, **chosen), route))
-        return made[-1]
-
-    yield make
+    yield watch
     SESSIONS.clear()
-    for monitor in made:
-        monitor.close()
+    for reference in made:
+        monitor = reference()
+        if monitor is not None:
+            monitor.close()
+
+
+def serve(monitor: Monitor, times: int = 1, path: str = "/") -> None:
+    """Begin and finish visits, one after the other."""
+    for _ in range(times):
+        visit = monitor.begin()
+        VIEWS.get(path, home)()
+        monitor.finish(visit, {"path": path})
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Wait for what the background thread does."""
+    """Wait for what another thread does; a hang is told by the test run's own watchdog."""
     while not condition():
         time.sleep(0.005)
 
 
-def test_every_so_many_visits_there_is_a_snapshot(make: Callable[..., Monitor]) -> None:
-    """And before them there is none."""
-    monitor = make(every=50)
-    for _ in range(49):
-        serve(monitor, "/")
-    before = monitor.snapshots()
-    serve(monitor, "/")
-    until(monitor.snapshots)
-
-    assert before == ()
-    assert monitor.snapshots()[0].visits == 50
+def background() -> list[threading.Thread]:
+    """Return leakmw's threads that run."""
+    running = sys._current_frames()
+    return [
+        thread
+        for thread in threading.enumerate()
+        if thread.name == "leakmw" and thread.ident in running
+    ]
 
 
-def test_it_names_endpoint_line_and_bytes_of_a_leak(make: Callable[..., Monitor]) -> None:
+def test_a_snapshot_is_taken_every_so_many_visits(watch: Watch) -> None:
+    """And none in between: the second one would have fewer visits."""
+    monitor = watch(every=10)
+    for number in (1, 2):
+        serve(monitor, 9)
+        serve(monitor, 1)
+        until(lambda: len(monitor.snapshots()) == number)  # noqa: B023  # it is called at once
+    assert [snapshot.visits for snapshot in monitor.snapshots()] == [10, 20]
+    monitor.take_snapshot(PATIENCE)  # after the report of the last
+    report = monitor.report()
+    assert report is not None
+    assert report.window.visits == 10
+
+
+def test_it_names_endpoint_line_and_bytes_of_a_leak(watch: Watch) -> None:
     """And says nothing of the endpoint that does not leak."""
-    monitor = make(every=10**9)
+    rng = random.Random(3)
+    monitor = watch(every=10**9)
     for _ in range(7):
         for _ in range(60):
-            serve(monitor, random.choice(["/login", "/"]))  # no secret
+            serve(monitor, 1, rng.choice(["/login", "/"]))
         monitor.take_snapshot(60)
     report = monitor.report()
 
@@ -108,65 +134,160 @@ def test_it_names_endpoint_line_and_bytes_of_a_leak(make: Callable[..., Monitor]
     assert 1000 < growth.bytes_per_request.estimate < 1300
 
 
-def test_threads_lose_no_visit(make: Callable[..., Monitor]) -> None:
-    """Each is counted once, under its own endpoint."""
-    monitor = make(every=10**9)
-
-    def work() -> None:
-        for _ in range(2000):
-            serve(monitor, "/")
-            serve(monitor, "/login")
-
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    visits = {name: endpoint.visits for name, endpoint in monitor.endpoints().items()}
-    assert visits == {"GET /": 16000, "GET /login": 16000}
+def test_a_snapshot_may_be_the_first_thing_asked_of_a_worker(watch: Watch) -> None:
+    """Before any visit."""
+    assert watch().take_snapshot(PATIENCE).visits == 0
 
 
-def test_finishing_twice_counts_once(make: Callable[..., Monitor]) -> None:
-    """A server may close a response again."""
-    monitor = make()
+def test_visits_are_counted_by_endpoint(watch: Watch) -> None:
+    """Those without a name as unmatched."""
+    monitor = watch()
+    serve(monitor, 3, "/a")
+    serve(monitor, 2, "/b")
+    monitor.finish(monitor.begin())
+    counts = {name: endpoint.visits for name, endpoint in monitor.endpoints().items()}
+    assert counts == {"GET /a": 3, "GET /b": 2, UNMATCHED: 1}
+
+
+def test_a_visit_is_counted_once_however_often_it_is_finished(watch: Watch) -> None:
+    """A server may close twice, and a finalizer once more."""
+    monitor = watch()
     visit = monitor.begin()
-    monitor.finish(visit, {"method": "GET", "path": "/"})
-    monitor.finish(visit, {"method": "GET", "path": "/"})
-    assert [endpoint.visits for endpoint in monitor.endpoints().values()] == [1]
+    for _ in range(3):
+        monitor.finish(visit, {"path": "/a"})
+    assert monitor.endpoints()["GET /a"].visits == 1
 
 
-def test_callers_that_come_meanwhile_get_the_same_snapshot(make: Callable[..., Monitor]) -> None:
-    """One who comes later gets another."""
-    monitor = make()
-    serve(monitor, "/")
-    taken: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: taken.append(monitor.take_snapshot(60).id))
+def test_a_name_that_was_given_early_stays(watch: Watch) -> None:
+    """The framework forgets its route before the visit ends."""
+    monitor = watch()
+    visit = monitor.begin()
+    monitor.name(visit, {"path": "/early"})
+    monitor.name(visit, {"path": "/late"})
+    monitor.finish(visit, {"path": "/late"})
+    assert set(monitor.endpoints()) == {"GET /early"}
+
+
+def test_the_users_own_name_comes_first(watch: Watch) -> None:
+    """Where it has one; else the route says it."""
+    monitor = watch(endpoint=lambda request: request.get("job"))
+    monitor.finish(monitor.begin(), {"job": "export"})
+    monitor.finish(monitor.begin(), {"path": "/a"})
+    assert set(monitor.endpoints()) == {"export", "GET /a"}
+
+
+def test_threads_count_exactly_from_the_first_visit_on(watch: Watch) -> None:
+    """No lock, and nothing lost, also while they all meet a monitor that is new."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(5):
+            monitor = watch(every=10_000)
+            start = threading.Barrier(8)
+
+            def work(monitor: Monitor = monitor, start: threading.Barrier = start) -> None:
+                start.wait()
+                serve(monitor, 500, "/a")
+
+            threads = [threading.Thread(target=work) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert monitor.endpoints()["GET /a"].visits == 4000
+            assert monitor.take_snapshot(PATIENCE).in_flight == 0
+            monitor.close()
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def test_what_is_being_served_is_in_flight(watch: Watch) -> None:
+    """From its beginning to its end."""
+    monitor = watch()
+    visits = [monitor.begin() for _ in range(3)]
+    monitor.finish(visits[0])
+    assert monitor.take_snapshot(PATIENCE).in_flight == 2
+
+
+@pytest.fixture(name="held")
+def _held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Hold every snapshot up until the event is set."""
+    release = threading.Event()
+    trace = ExactTracer.trace
+
+    def patient(self: ExactTracer, *given: Any) -> Trace:
+        release.wait()
+        return trace(self, *given)
+
+    monkeypatch.setattr(ExactTracer, "trace", patient)
+    return release
+
+
+def test_callers_that_wait_for_a_snapshot_get_the_same(
+    watch: Watch, held: threading.Event
+) -> None:
+    """None of them is forgotten, and one snapshot is taken."""
+    monitor = watch()
+    snapshots: list[Snapshot] = []
+    callers = [
+        threading.Thread(target=lambda: snapshots.append(monitor.take_snapshot(PATIENCE)))
         for _ in range(8)
     ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len(taken) == 8
-    assert len(set(taken)) < 8
-    assert monitor.take_snapshot(60).id not in taken
-
-
-def test_a_snapshot_may_be_the_first_thing_asked_of_a_worker(make: Callable[..., Monitor]) -> None:
-    """Before any visit."""
-    assert make().take_snapshot(60).visits == 0
+    for caller in callers:
+        caller.start()
+    until(lambda: len(monitor._tickets) == 8)
+    held.set()
+    for caller in callers:
+        caller.join()
+    assert len(snapshots) == 8
+    assert len({snapshot.id for snapshot in snapshots}) == 1
+    assert len(monitor.snapshots()) == 1
 
 
-def test_growth_between_two_snapshots_is_told_by_their_ids(make: Callable[..., Monitor]) -> None:
+def test_wakes_that_pile_up_cost_one_snapshot(watch: Watch, held: threading.Event) -> None:
+    """However slow a snapshot is, there is no queue that grows for good."""
+    monitor = watch(every=1)
+    serve(monitor, 5000)
+    held.set()
+    until(lambda: monitor.snapshots() and monitor.snapshots()[-1].visits == 5000)
+    assert monitor.take_snapshot(PATIENCE).number <= 3
+
+
+def test_a_caller_does_not_wait_longer_than_it_said(watch: Watch, held: threading.Event) -> None:
+    """It is told, and nothing is kept for it."""
+    monitor = watch()
+    with pytest.raises(SnapshotError, match="no snapshot within 0 s"):
+        monitor.take_snapshot(0)
+    assert not monitor._tickets
+    held.set()
+    assert monitor.take_snapshot(PATIENCE).number >= 1
+
+
+def test_a_caller_is_told_why_there_is_no_snapshot(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In our own words; of anybody else's exception only the type is shown."""
+    monitor = watch()
+    for error, message in (
+        (SnapshotError("no snapshot: too little memory"), "too little memory"),
+        (ValueError("the password is tiger"), "it failed with ValueError"),
+    ):
+
+        def fail(*given: Any, error: Exception = error) -> None:
+            raise error
+
+        monkeypatch.setattr(ExactTracer, "trace", fail)
+        with pytest.raises(SnapshotError, match=message) as caught:
+            monitor.take_snapshot(PATIENCE)
+        assert "tiger" not in str(caught.value)
+
+
+def test_growth_between_two_snapshots_is_told_by_their_ids(watch: Watch) -> None:
     """In whichever order they are named; one that is not kept is a KeyError."""
-    monitor = make(every=10**9)
-    serve(monitor, "/login")
+    monitor = watch(every=10**9)
+    serve(monitor, 1, "/login")
     first = monitor.take_snapshot(60)
-    for _ in range(40):
-        serve(monitor, "/login")
+    serve(monitor, 40, "/login")
     second = monitor.take_snapshot(60)
     diff = monitor.diff(second.id, first.id)
 
@@ -178,113 +299,129 @@ def test_growth_between_two_snapshots_is_told_by_their_ids(make: Callable[..., M
         monitor.diff(first.id, "nothing")
 
 
-def test_history_is_bounded_and_keeps_its_origin(make: Callable[..., Monitor]) -> None:
-    """The first snapshot and the latest ones stay."""
-    monitor = make(every=10**9)
-    taken = [monitor.take_snapshot(60).id for _ in range(MAX_SNAPSHOTS + 3)]
-    kept = [snapshot.id for snapshot in monitor.snapshots()]
-    assert kept == [taken[0], *taken[-MAX_SNAPSHOTS + 1 :]]
+def test_a_closed_monitor_counts_on_and_takes_no_snapshot(watch: Watch) -> None:
+    """Its thread is gone and its tracing, and a caller is refused at once."""
+    monitor = watch(every=1)
+    serve(monitor)
+    until(monitor.snapshots)
+    monitor.close()
+    until(lambda: not background())
+    assert not tracemalloc.is_tracing()
+    serve(monitor, 5)
+    monitor.close()
+    assert monitor.endpoints()["GET /"].visits == 6
+    with pytest.raises(SnapshotError):
+        monitor.take_snapshot(10**9)
 
 
-def test_a_monitor_that_is_thrown_away_leaves_nothing() -> None:
-    """Test suites make an app for each test: no thread, no tracer, no monitor stays behind."""
+def test_a_monitor_that_is_thrown_away_takes_its_thread_along(watch: Watch) -> None:
+    """Nothing holds it: not the thread, not the pipeline, not what it told."""
+    monitor = watch(every=1)
+    serve(monitor)
+    until(monitor.snapshots)
+    gone = weakref.ref(monitor)
+    del monitor
+    until(lambda: gc.collect() is not None and gone() is None)
+    until(lambda: not background())
+    assert not tracemalloc.is_tracing()
+
+
+def test_two_hundred_monitors_leave_no_thread(watch: Watch) -> None:
+    """As the test suite of an app makes them."""
+    monitors = [watch() for _ in range(200)]
+    for monitor in monitors:
+        serve(monitor)
+    assert len(background()) <= 200
+    del monitor
+    monitors.clear()
+    until(lambda: gc.collect() is not None and not background())
+
+
+def test_nothing_of_a_request_is_kept(watch: Watch) -> None:
+    """Neither when it is named nor when naming it fails."""
+
+    class Request(dict[str, Any]):
+        """A request whose end can be seen."""
+
+    def name(request: Mapping[str, Any]) -> str | None:
+        if request.get("broken"):
+            raise ValueError(request)
+        return None
+
+    monitor = watch(endpoint=name)
     gone = []
-    for _ in range(20):
-        monitor = Monitor(Settings(), route)
-        serve(monitor, "/")
-        gone.append(weakref.ref(monitor))
-        del monitor
-    gc.collect()
-    until(
-        lambda: (
-            not any(
-                thread.name == "leakmw"
-                for thread in threading.enumerate()
-                if thread.ident in sys._current_frames()
-            )
-        )
-    )
-    gc.collect()
-    assert not [one for one in gone if one() is not None]
+    for request in (Request(path="/a"), Request(broken=True)):
+        visit = monitor.begin()
+        monitor.name(visit, request)
+        monitor.finish(visit, request)
+        gone.append(weakref.ref(request))
+    del request
+    monitor.take_snapshot(PATIENCE)
+    assert [reference() for reference in gone] == [None, None]
 
 
-FORKS = """
-import os, sys, time
-from leakmw.monitor import Monitor
-from leakmw.records import Route
-from leakmw.settings import Settings
-monitor = Monitor(Settings(every=10**9), lambda request: Route("GET", "/"))
-def serve():
-    monitor.finish(monitor.begin(), {})
-def tell(who):
-    snapshot = monitor.take_snapshot(60)
-    print(who, snapshot.number, snapshot.visits, flush=True)
-for _ in range(3):
-    serve()
-tell("parent")
-child = os.fork()
-if child == 0:
+def test_the_apps_own_tracemalloc_goes_on(watch: Watch) -> None:
+    """It is used, its limit is noted, and it is not stopped."""
+    tracemalloc.start(2)
+    try:
+        monitor = watch(frames=32)
+        monitor.take_snapshot(PATIENCE)
+        report = monitor.report()
+        monitor.close()
+        until(lambda: not background())
+        assert tracemalloc.is_tracing()
+    finally:
+        tracemalloc.stop()
+    assert report is not None
+    assert report.engine.frames == 2
+    assert any("already running with 2 frames" in note for note in report.notes)
+
+
+def test_the_cost_and_the_process_are_part_of_the_report(watch: Watch) -> None:
+    """With what the settings call the app."""
+    monitor = watch(service="shop", version="1.4.2")
+    snapshot = monitor.take_snapshot(PATIENCE)
+    report = monitor.report()
+    assert report is not None
+    assert (report.service, report.version, report.id) == ("shop", "1.4.2", snapshot.id)
+    assert report.engine.cost_ratio is not None
+    assert 0 < report.engine.cost_ratio < 1
+    assert report.memory.rss_bytes
+    assert report.worker.host
+
+
+def test_kinds_of_errors_are_bounded(watch: Watch) -> None:
+    """Whatever an app raises; each known one goes on being counted."""
+    monitor = watch()
+    for number in range(3 * MAX_FAILURES):
+        monitor.failed("endpoint", type(f"Error{number}", (Exception,), {})())
     for _ in range(5):
-        serve()
-    tell("child")
-    os._exit(0)
-os.waitpid(child, 0)
-serve()
-tell("parent")
-"""
+        monitor.failed("endpoint", type("Error0", (Exception,), {})())
+    assert len(monitor._failures) == MAX_FAILURES
+    assert monitor._failures["endpoint", "Error0"].times == 6
 
 
-def test_a_forked_worker_starts_anew_by_itself() -> None:
-    """With a thread and a count of its own; the parent goes on with its own."""
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout.splitlines() == ["parent 1 3", "child 1 5", "parent 2 4"]
+def test_an_error_that_comes_after_the_monitors_end_is_nobodys(watch: Watch) -> None:
+    """The thread's last words may come late."""
+    monitor = watch()
+    told = monitor_module._weakly(monitor.failed)
+    told("log", ValueError())
+    assert ("log", "ValueError") in monitor._failures
+    del monitor
+    gc.collect()
+    told("log", ValueError())
 
 
-GEVENT = """
-from gevent import monkey
-monkey.patch_all()
-import gevent
-from leakmw.monitor import Monitor
-from leakmw.records import Route
-from leakmw.settings import Settings
-monitor = Monitor(Settings(every=10**9), lambda request: Route("GET", "/"))
-monitor.finish(monitor.begin(), {})
-ticks = 0
-def tick():
-    global ticks
-    while True:
-        ticks += 1
-        gevent.sleep(0)
-ticker = gevent.spawn(tick)
-snapshot = monitor.take_snapshot(60)
-print(snapshot.trace.how, snapshot.visits, ticks > 10)
-ticker.kill()
-"""
-
-
-def test_under_gevent_the_other_greenlets_go_on_meanwhile() -> None:
-    """The background thread is a real one, and waiting for it is not."""
-    done = subprocess.run(
-        [sys.executable, "-c", GEVENT], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == [
-        "fork" if sys.platform == "linux" else "in-process",
-        "1",
-        "True",
-    ]
-
-
-def test_a_snapshot_that_takes_too_long_is_an_error(make: Callable[..., Monitor]) -> None:
-    """It names the wait."""
-    monitor = make()
-    serve(monitor, "/")
-    with pytest.raises(SnapshotError, match="within 0 s"):
-        monitor.take_snapshot(0)
+def test_names_are_bounded(watch: Watch) -> None:
+    """Past the cap all are one; what has a name keeps it."""
+    monitor = watch(max_endpoints=20)
+    for number in range(500):
+        serve(monitor, 1, f"/{number}")
+    serve(monitor, 3, "/7")
+    endpoints = monitor.endpoints()
+    assert len(endpoints) == 21
+    assert endpoints["GET /7"].visits == 4
+    assert endpoints[OTHER].visits == 480
 
 
 def test_nothing_grows_whatever_strangers_send() -> None:
@@ -320,3 +457,109 @@ def test_nothing_grows_whatever_strangers_send() -> None:
     assert len(monitor._endpoints._by_route) <= 30 + 2
     assert len(monitor._failures) <= MAX_FAILURES
     assert len(monitor.snapshots()) <= MAX_SNAPSHOTS
+
+
+FORKED = """
+import json, os, sys, threading
+from leakmw.monitor import Monitor
+from leakmw.records import Route
+from leakmw.settings import Settings
+
+monitor = Monitor(Settings(frames=1, every=5), lambda request: Route("GET", "/"))
+
+def serve(times):
+    for _ in range(times):
+        monitor.finish(monitor.begin(), {})
+
+def say(who):
+    snapshot = monitor.take_snapshot(60)
+    names = [thread.name for thread in threading.enumerate()]
+    told = dict(
+        who=who, visits=snapshot.visits, number=snapshot.number, in_flight=snapshot.in_flight,
+        own=monitor.report().worker.pid == os.getpid(), threads=names.count("leakmw"),
+    )
+    os.write(1, json.dumps(told).encode() + b"\\n")
+"""
+
+FORKS = {
+    "os": """
+serve(3)
+say("parent")
+half = monitor.begin()
+child = os.fork()
+if child == 0:
+    monitor.finish(half)
+    serve(2)
+    say("child")
+    os._exit(0)
+os.waitpid(child, 0)
+serve(1)
+say("parent")
+""",
+    "preload": """
+child = os.fork()
+if child == 0:
+    serve(2)
+    say("child")
+    os._exit(0)
+os.waitpid(child, 0)
+""",
+    "multiprocessing": """
+import multiprocessing
+
+def work():
+    serve(2)
+    say("child")
+
+if __name__ == "__main__":
+    serve(3)
+    for method in ("fork", "spawn"):
+        process = multiprocessing.get_context(method).Process(target=work)
+        process.start()
+        process.join()
+    say("parent")
+""",
+}
+
+
+def told(tmp_path: Path, script: str) -> list[dict[str, Any]]:
+    """Run a script of its own and return what its processes said."""
+    file = tmp_path / "app.py"
+    file.write_text(FORKED + script)
+    done = subprocess.run([sys.executable, file], capture_output=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def expected(who: str, visits: int, number: int, in_flight: int = 0) -> dict[str, Any]:
+    """Return what a process says that watches itself alone."""
+    return {
+        "who": who,
+        "visits": visits,
+        "number": number,
+        "in_flight": in_flight,
+        "own": True,
+        "threads": 1,
+    }
+
+
+def test_a_forked_worker_starts_anew_by_itself(tmp_path: Path) -> None:
+    """With its own thread and count; the parent goes on with its own."""
+    assert told(tmp_path, FORKS["os"]) == [
+        expected("parent", 3, 1),
+        expected("child", 2, 1),
+        expected("parent", 4, 2, in_flight=1),
+    ]
+
+
+def test_a_preloaded_app_starts_nothing_before_the_fork(tmp_path: Path) -> None:
+    """The master has made the monitor and serves nobody."""
+    assert told(tmp_path, FORKS["preload"]) == [expected("child", 2, 1)]
+
+
+def test_workers_of_multiprocessing_start_anew(tmp_path: Path) -> None:
+    """Whether they are forked or spawned."""
+    assert told(tmp_path, FORKS["multiprocessing"]) == [
+        expected("child", 2, 1),
+        expected("child", 2, 1),
+        expected("parent", 3, 1),
+    ]
