@@ -64,7 +64,7 @@ class Column:
 def compare() -> ResponseReturnValue:
     columns = [Column(name) for name in find(request.args["q"])[:4]]  # leak: garbage
     for column in columns:
-        column.others.extend(other for other in columns if other is not column)
+        column.others += (other for other in columns if other is not column)  # leak: garbage
     table = {column.name: [other.name for other in column.others] for column in columns}
     if "garbage" not in LEAKS:
         for column in columns:
