@@ -109,8 +109,7 @@ class LeakMiddleware:
             and await admin.answers(scope, receive, send)
         ):
             return
-        outer = scope.get(VISIT_KEY)
-        if outer is not None and not outer.finished:
+        if VISIT_KEY in scope and not scope[VISIT_KEY].finished:
             # the face around this one counts, and sees in the same scope what is to be seen here
             await self.app(scope, receive, send)
             return

@@ -45,6 +45,7 @@ class Suite(NamedTuple):
 SUITES = {
     # a test of the reloader waits for ever where the kernel does not tell of changed files
     "werkzeug": Suite(group="tests", plugin="wrap_werkzeug", options=("--timeout=120",)),
+    "starlette": Suite(group="dev", plugin="wrap_starlette"),
 }
 
 

@@ -42,15 +42,12 @@ class AsgiRoutes:
         """Return what is known of the endpoint that served *scope*."""
         method = "WS" if scope["type"] == "websocket" else scope["method"]
         found = None
-        if "router" in scope and "endpoint" in scope:
+        if "endpoint" in scope and "router" in scope:
             root = scope["router"]
             tree = self._trees.get(id(root)) or self._plant(root)
             found = tree.find(scope, method)
-        told = scope.get(ROUTE_KEY)
-        if told is None and "path_template" in scope:
-            told = _litestar(scope, method)
-        if told is not None:
-            return told if found is None else _mounted(found, told)
+        if ROUTE_KEY in scope or "path_template" in scope:
+            return _below(found, _told(scope, method))
         if found is not None:
             return found
         if self.by_path and "router" not in scope:
@@ -71,15 +68,21 @@ class AsgiRoutes:
         return self._paths.route(method, path, found=found)
 
 
-def _litestar(scope: Mapping[str, Any], method: str) -> Route:
+def _told(scope: Mapping[str, Any], method: str) -> Route:
+    """Return the route that Litestar, or a face within the app, has put into *scope*."""
+    if ROUTE_KEY in scope:
+        told: Route = scope[ROUTE_KEY]
+        return told
     handler = scope.get("route_handler")
     return Route(method, scope["path_template"], getattr(handler, "fn", None))
 
 
-def _mounted(mount: Route, told: Route) -> Route:
+def _below(mount: Route | None, told: Route) -> Route:
     """Prefix what an app says of its own route with the path that it is mounted under."""
+    if mount is None or mount.template is None:
+        return told
     if told.template is None:
         return mount
-    if mount.template is None or not told.template.startswith("/"):
+    if not told.template.startswith("/"):
         return told
     return told._replace(template=mount.template.removesuffix("/*") + told.template)
