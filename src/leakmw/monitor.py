@@ -60,6 +60,10 @@ class Monitor:
         settings: What the user chose.
 
         route: How this face names a visit from its environ or scope.
+
+    Attributes:
+        known: Returns what counts the visits of a method and a template that have been seen, for
+            a face that sees both at once; ``None`` for all others, and if the user names visits.
     """
 
     def __init__(self, settings: Settings, route: Callable[[Mapping[str, Any]], Route]) -> None:
@@ -67,6 +71,7 @@ class Monitor:
         self._route = route
         self._every = settings.every
         self._endpoints = Endpoints(settings.max_endpoints)
+        self.known = self._endpoints.known if settings.endpoint is None else _unknown
         self._tally = self._by_route if settings.endpoint is None else self._by_namer
         self._pid = 0
         self._claims: dict[int, object] = {}
@@ -271,6 +276,10 @@ def _refusal(failure: Failure | None, timeout: float) -> str:
     if failure is None:
         return f"no snapshot within {timeout:g} s; look for leakmw.self_error"
     return failure.message or f"no snapshot: it failed with {failure.kind}"
+
+
+def _unknown(_: object) -> None:
+    return None
 
 
 def _weakly(method: Callable[[str, BaseException], None]) -> Callable[[str, BaseException], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from leakmw.admin.messages import BODY_LIMIT, AdminRequest
@@ -11,7 +12,7 @@ from leakmw.monitor import Monitor
 from leakmw.records import ROUTE_KEY, VISIT_KEY
 from leakmw.settings import Settings
 from leakmw.visits.ending import Ending
-from leakmw.visits.wsgi_routes import PATH_KEY, STATUS_KEY, WsgiRoutes
+from leakmw.visits.wsgi_routes import PATH_KEY, STATUS_KEY, WsgiRoutes, evident_route
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request
 
     from leakmw.records import Visit
-    from leakmw.visits.ending import Finish
+    from leakmw.visits.endpoints import Known
 
 
 class LeakMiddleware:
@@ -42,13 +43,14 @@ class LeakMiddleware:
         SettingsError: If a setting is unknown or wrong.
     """
 
-    __slots__ = ("_admin", "_begin", "_finish", "_name", "app", "monitor")
+    __slots__ = ("_admin", "_begin", "_finish", "_known", "_name", "app", "monitor")
 
     app: WSGIApplication
     monitor: Monitor
     _admin: _Admin | None
     _begin: Callable[[], Visit]
-    _finish: Finish
+    _finish: Callable[[Visit, Mapping[str, Any]], None]
+    _known: Known
     _name: Callable[[Visit, Mapping[str, Any]], None]
 
     def __new__(
@@ -65,7 +67,8 @@ class LeakMiddleware:
         monitor = Monitor(chosen, WsgiRoutes())
         self.app = app
         self._admin = _Admin(chosen, monitor) if chosen.token else None
-        self._begin, self._name, self._finish = monitor.begin, monitor.name, monitor.finish
+        self._begin, self._finish = monitor.begin, monitor.finish
+        self._known, self._name = monitor.known, monitor.name
         self.monitor = monitor
         return self
 
@@ -76,64 +79,94 @@ class LeakMiddleware:
             answer = self._admin.answer(environ)
             if answer is not None:
                 return answer(environ, start_response)
-        outer: Visit | None = environ.get(VISIT_KEY)
-        if outer is not None:
-            if not outer.finished:  # the face around this one counts, and sees the same environ
-                return self.app(environ, start_response)
-            environ.pop(ROUTE_KEY, None)
-            environ.pop(STATUS_KEY, None)
+        if VISIT_KEY in environ and _is_within_another(environ):
+            return self.app(environ, start_response)
         environ[PATH_KEY] = path
         environ[VISIT_KEY] = visit = self._begin()
-        return self._serve(visit, environ, start_response)
 
-    def _serve(
-        self, visit: Visit, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> Iterable[bytes]:
-        name = self._name
+        def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+            if visit.endpoint is None:  # named now, as Flask forgets the request before it returns
+                visit.endpoint = self._known(evident_route(environ, path, status))
+                if visit.endpoint is None:
+                    environ[STATUS_KEY] = status
+                    self._name(visit, environ)
+            if exc_info is None:
+                return start_response(status, headers)
+            return start_response(status, headers, exc_info)
 
-        def start(status: str, headers: Any, *rest: Any, **named: Any) -> Any:
-            environ[STATUS_KEY] = status
-            name(visit, environ)  # now: Flask forgets the request before it returns
-            return start_response(status, headers, *rest, **named)
-
+        end = partial(self._finish, visit, environ)
         try:
             iterable = self.app(environ, start)
         except BaseException:
-            self._finish(visit, environ)
+            end()
             raise
-        wrapper = environ.get("wsgi.file_wrapper")
-        if wrapper is not None and _is_file(iterable, wrapper):
-            name(visit, environ)
-            return _ending_at_close(iterable, self._finish, visit)
-        body = _SizedBody if hasattr(iterable, "__len__") else _Body
-        return body(iterable, self._finish, visit, environ)
+        if type(iterable) is list:
+            body = _Chunks(iterable)
+            body.close = end
+            return body
+        return _ending_at_close(iterable, end, environ.get("wsgi.file_wrapper"))
+
+
+def _is_within_another(environ: WSGIEnvironment) -> bool:
+    """Return whether a face around this one counts the visit, and sees what is to be seen here."""
+    outer: Visit = environ[VISIT_KEY]
+    if outer.finished:  # the environ of an earlier request is used again
+        environ.pop(ROUTE_KEY, None)
+        environ.pop(STATUS_KEY, None)
+    return not outer.finished
+
+
+class _Chunks(list[bytes]):
+    """A list that the app returned: its chunks are made already, so it is iterated as it is.
+
+    Attributes:
+        close: Ends the visit.
+    """
+
+    __slots__ = ("close",)
+
+    close: Callable[[], None]
+
+    def __del__(self) -> None:
+        # some servers forget close(), and a visit must not stay in flight for ever
+        self.close()
+
+
+def _ending_at_close(iterable: Any, end: Callable[[], None], wrapper: Any) -> Iterable[bytes]:
+    """Return *iterable*, or what stands for it, with *end* behind its ``close()``.
+
+    Args:
+        iterable: What the app returned.
+
+        end: Ends the visit, however often it is called.
+
+        wrapper: The server's file wrapper, if it has one.
+    """
+    if wrapper is not None and _is_file(iterable, wrapper):
+        return _file_ending_at_close(iterable, end)
+    return _SizedBody(iterable, end) if hasattr(iterable, "__len__") else _Body(iterable, end)
 
 
 class _Body:
-    """What the app returned, with the visit's end behind its ``close()``.
+    """Any other iterable of the app's.
 
-    No generator: closing one that nobody has started runs none of its code. Each chunk is made
-    below a frame of this file, by which a tracer tells that it was made for a visit.
+    It is no generator itself: closing one that nobody has started runs none of its code.
     """
 
-    __slots__ = ("_environ", "_finish", "_iterable", "_iterator", "_visit")
+    __slots__ = ("_end", "_iterable")
 
-    def __init__(
-        self, iterable: Any, finish: Finish, visit: Visit, environ: WSGIEnvironment
-    ) -> None:
-        # what is no iterator raises the same in next() as it would have without us
-        self._iterable = self._iterator = iterable
-        self._finish = finish
-        self._visit = visit
-        self._environ = environ
+    def __init__(self, iterable: Any, end: Callable[[], None]) -> None:
+        self._iterable = iterable
+        self._end = end
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._iterator is self._iterable:  # asked again, an iterator goes on where it was
-            self._iterator = iter(self._iterable)
-        return self
+        # Each chunk is made below a frame of this file, by which a tracer tells that it was made
+        # for a visit. "yield from" would close the app's iterator, which is up to the server.
+        for chunk in self._iterable:  # noqa: UP028
+            yield chunk
 
     def __next__(self) -> bytes:
-        chunk: bytes = next(self._iterator)
+        chunk: bytes = next(self._iterable)  # raises where it would have without us
         return chunk
 
     def close(self) -> None:
@@ -143,15 +176,14 @@ class _Body:
             if close is not None:
                 close()
         finally:
-            self._finish(self._visit, self._environ)
+            self._end()
 
     def __del__(self) -> None:
-        # some servers forget close(), and a visit must not stay in flight for ever
-        self._finish(self._visit, self._environ)
+        self._end()
 
 
 class _SizedBody(_Body):
-    """A body of an app that told its length: servers make Content-Length of it (PEP 3333)."""
+    """One that told its length: servers make Content-Length of it (PEP 3333)."""
 
     __slots__ = ()
 
@@ -169,12 +201,12 @@ def _is_file(iterable: object, wrapper: Any) -> bool:
     return hasattr(iterable, "fileno")
 
 
-def _ending_at_close(file: Any, finish: Finish, visit: Visit) -> Iterable[bytes]:
-    """Return *file* itself, so that the server may use sendfile, with the visit's end chained."""
+def _file_ending_at_close(file: Any, end: Callable[[], None]) -> Iterable[bytes]:
+    """Return *file* itself, so that the server may send it with sendfile."""
     try:
-        file.close = Ending(finish, visit, getattr(file, "close", None))
+        file.close = Ending(end, getattr(file, "close", None))
     except (AttributeError, TypeError):  # made in C: nobody can tell when it is sent
-        finish(visit, None)
+        end()
     wrapped: Iterable[bytes] = file
     return wrapped
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -100,4 +101,4 @@ class LeakMiddleware:
         if closers is None:
             self.monitor.finish(visit)
         else:
-            closers.append(Ending(self.monitor.finish, visit))
+            closers.append(Ending(partial(self.monitor.finish, visit)))

@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from leakmw.records import Visit
-
-    Finish = Callable[[Visit, Mapping[str, Any] | None], None]
+    from collections.abc import Callable
 
 
 class Ending:
     """Ends a visit when it is called, or when whoever should have called it drops it.
 
     Args:
-        finish: What ends a visit, however often it is called.
-
-        visit: The visit, which has its name.
+        end: Ends the visit, however often it is called.
 
         close: What to call first, once: it often holds the very object that holds this one.
     """
 
-    __slots__ = ("_close", "_finish", "_visit")
+    __slots__ = ("_close", "_end")
 
-    def __init__(
-        self, finish: Finish, visit: Visit, close: Callable[[], object] | None = None
-    ) -> None:
-        self._finish = finish
-        self._visit = visit
+    def __init__(self, end: Callable[[], None], close: Callable[[], object] | None = None) -> None:
+        self._end = end
         self._close = close
 
     def __call__(self) -> None:
@@ -40,10 +31,10 @@ class Ending:
             if close is not None:
                 close()
         finally:
-            self._finish(self._visit, None)
+            self._end()
 
     def __del__(self) -> None:
-        self._finish(self._visit, None)
+        self._end()
 
     def __reduce__(self) -> tuple[type, tuple[type]]:
         # a cache pickles a response with all that is to be called at its end: nothing is, later

@@ -8,7 +8,9 @@ from leakmw.records import OTHER, UNMATCHED, Endpoint, Route, Span
 from leakmw.visits.views import spans
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+
+    Known = Callable[[tuple[str, str | None]], "Tally | None"]
 
 METHODS = frozenset(
     {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "WS"}
@@ -41,11 +43,15 @@ class Endpoints:
 
     Nothing here takes a lock: a finalizer may end a visit while the same thread is in the middle
     of another one, and a lock would deadlock there. Single dict operations are atomic in CPython.
+
+    Attributes:
+        known: Returns the tally of a method and a template that have been seen, else ``None``.
     """
 
     def __init__(self, cap: int) -> None:
         self._cap = cap
         self._by_route: dict[tuple[str, str | None], Tally] = {}
+        self.known: Known = self._by_route.get
         self._by_name: dict[str, Tally] = {}
 
     def tally(self, route: Route) -> Tally:
@@ -53,7 +59,7 @@ class Endpoints:
 
         Only names that were kept whole are looked up by route, so that table is as bounded.
         """
-        known = self._by_route.get(route[:2])
+        known = self.known(route[:2])
         if known is not None:
             return known
         method = route.method if route.method in METHODS else "_OTHER"

@@ -18,6 +18,7 @@ STATUS_KEY = "leakmw.status"
 """Where the face puts the status line, once the app has given one."""
 
 _NOT_FOUND = ("404", "405")
+_NOT_EVIDENT = ("", None)
 _ABSENT = object()
 
 
@@ -44,6 +45,30 @@ class WsgiRoutes:
             path = path.encode("latin-1").decode("utf-8", "replace")  # PEP 3333's way of bytes
         found = not environ.get(STATUS_KEY, "").startswith(_NOT_FOUND)
         return self._paths.route(environ["REQUEST_METHOD"], path, found=found)
+
+
+def evident_route(environ: Mapping[str, Any], path: str, status: str) -> tuple[str, str | None]:
+    """Return method and template where they are plain to see, as they mostly are.
+
+    It may miss what :class:`WsgiRoutes` finds, but finds nothing else, and it does not raise.
+
+    Args:
+        environ: What the app answers.
+
+        path: PATH_INFO as it came in.
+
+        status: The status line that the app has given.
+    """
+    try:
+        request = environ.get("werkzeug.request")
+        if request is not None:
+            if environ["PATH_INFO"] == path:
+                return environ["REQUEST_METHOD"], request.url_rule.rule
+        elif not status.startswith(_NOT_FOUND) and ROUTE_KEY not in environ:
+            return environ["REQUEST_METHOD"], path
+    except Exception:  # noqa: BLE001, S110  # whoever looks closer next will say it
+        pass
+    return _NOT_EVIDENT
 
 
 def _werkzeug_route(environ: Mapping[str, Any]) -> Route | None:
