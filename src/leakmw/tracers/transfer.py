@@ -35,7 +35,7 @@ def rows_of(groups: Iterable[Group], before: Mapping[Key, Row]) -> tuple[Row, ..
         if row is None:
             row = Row(key[0], size, blocks, framed(traceback), in_visit=in_visit)
         elif (row.bytes, row.blocks) != (size, blocks):
-            row = row._replace(bytes=size, blocks=blocks)
+            row = _resized(row, size, blocks)
         rows.append(row)
     return tuple(rows)
 
@@ -86,9 +86,14 @@ def unpack(pieces: Iterable[bytes], before: Mapping[Key, Row]) -> Iterator[Row]:
                 case int():
                     yield values[entry]
                 case (place, size, blocks):
-                    yield values[place]._replace(bytes=size, blocks=blocks)
+                    yield _resized(values[place], size, blocks)
                 case (path, size, blocks, traceback, in_visit):
                     yield Row(framed(path), size, blocks, framed(traceback), in_visit=in_visit)
+
+
+def _resized(row: Row, size: int, blocks: int) -> Row:
+    # a traceback of two frames through _replace() would not show that leakmw holds the row
+    return Row(row.path, size, blocks, row.traceback, in_visit=row.in_visit)
 
 
 def _plain(traceback: Traceback) -> RawTraceback:
