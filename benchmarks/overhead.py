@@ -199,12 +199,13 @@ def instructions_of(case: Case, variant: str, requests: int) -> int:
     return sum(int(count) for log in logs for count in re.findall(r"Collected : (\d+)", log))
 
 
-SECTIONS: Mapping[str, Callable[[Effort], str]] = {
-    "counting": counting,
-    "in-process": in_process,
-    "tracing": tracing,
-    "instructions": instructions,
+SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
+    "counting": (counting, Effort(rounds=6, blocks=20, requests=1000)),
+    "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
+    "tracing": (tracing, Effort(rounds=2, blocks=6, requests=SNAPSHOT_EVERY)),
+    "instructions": (instructions, Effort(rounds=1, blocks=1, requests=0)),
 }
+"""The tables, and how long to measure for each unless told otherwise."""
 
 
 def main() -> None:
@@ -213,14 +214,14 @@ def main() -> None:
     parser.add_argument(
         "section", nargs="*", default=[*islice(SECTIONS, 3)], choices=SECTIONS, metavar="section"
     )
-    parser.add_argument("--rounds", type=int, default=6)
-    parser.add_argument("--blocks", type=int, default=20)
-    parser.add_argument("--requests", type=int, default=1000)
-    options = parser.parse_args()
-    effort = Effort(options.rounds, options.blocks, options.requests)
+    for name in Effort._fields:
+        parser.add_argument(f"--{name}", type=int)
+    options = vars(parser.parse_args())
+    wanted = {name: options[name] for name in Effort._fields if options[name] is not None}
     print(machine(), "Medians, and quartiles in parentheses.\n")
-    for name in options.section:
-        print(f"### {name}\n\n{SECTIONS[name](effort)}", flush=True)
+    for name in options["section"]:
+        section, effort = SECTIONS[name]
+        print(f"### {name}\n\n{section(effort._replace(**wanted))}", flush=True)
 
 
 if __name__ == "__main__":

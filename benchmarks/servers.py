@@ -29,8 +29,8 @@ PATIENCE_SECONDS = 300
 
 NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
 
-_GUNICORN = ("gunicorn", "--log-level", "warning", "--keep-alive", "60")
-_UVICORN = ("uvicorn", "--log-level", "warning", "--timeout-keep-alive", "60", "--no-access-log")
+_GUNICORN = ("gunicorn", "--log-level", "warning", "--keep-alive", "600")
+_UVICORN = ("uvicorn", "--log-level", "warning", "--timeout-keep-alive", "600", "--no-access-log")
 
 COMMANDS = {
     "gunicorn sync": _GUNICORN,
