@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from starlette.applications import Starlette
-from starlette.routing import Mount, Route, Router
+from starlette.routing import Host, Mount, Route, Router
 
 from leakmw.records import Route as Named
 from leakmw.visits import asgi_routes, route_tree
 from leakmw.visits.asgi_routes import AsgiRoutes
+from leakmw.visits.scopes import host_of
 
 
 async def _view(request: object) -> None:
@@ -199,6 +200,26 @@ def test_what_a_mounted_app_tells(told: Named, template: str) -> None:
     scope = _scope(app.router, endpoint, "/dj/en/users/3/") | {"leakmw.route": told}
 
     assert AsgiRoutes(app).route(scope).template == template
+
+
+@pytest.mark.parametrize(
+    ("headers", "template"),
+    [([(b"accept", b"*/*"), (b"host", b"A.test:80")], "a.test/x"), ([(b"accept", b"*/*")], "/x")],
+)
+def test_a_view_behind_a_host_and_without_one(headers: Any, template: str) -> None:
+    """A request that names no host came through none."""
+    both = Router([Route("/x", _view)])
+    router = Router([Host("a.test", both), Mount("", both)])
+
+    scope = _scope(router, _view, "/x") | {"headers": headers}
+    assert AsgiRoutes(router).route(scope).template == template
+
+
+@pytest.mark.parametrize("port", ["", ":8000"])
+@pytest.mark.parametrize("host", ["shop.test", "127.0.0.1", "[::1]"])
+def test_hosts_have_no_port(host: str, port: str) -> None:
+    """The colons of an address are no port."""
+    assert host_of({"headers": [(b"host", f"{host}{port}".encode())]}) == host
 
 
 def test_what_an_unmounted_app_tells() -> None:

@@ -203,9 +203,8 @@ def _asked(request: Request) -> AdminRequest:
     """Return *request* without its body, which is the app's if the service does not admit it."""
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
-        separator = (
-            "; " if name == "cookie" else ", "
-        )  # HTTP/2 may split cookies (RFC 9113, 8.2.3)
+        # HTTP/2 may split cookies (RFC 9113, section 8.2.3)
+        separator = "; " if name == "cookie" else ", "
         headers[name] = f"{headers[name]}{separator}{value}" if name in headers else value
     return AdminRequest(
         method=request.method,
