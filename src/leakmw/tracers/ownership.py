@@ -60,7 +60,9 @@ class Ownership:
         return known
 
     def _owns(self, file: str) -> bool:
-        if file.startswith("<") or ours(file):
+        if file.startswith(PACKAGE):
+            return not ours(file)
+        if file.startswith("<"):
             return False
         if _package_root(file) is not None:
             return file.startswith(tuple(self.packages))
