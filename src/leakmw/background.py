@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    Outward = Callable[[Callable[[], object]], object]
+    """Calls a function, maybe later and elsewhere."""
+
 THREAD_NAME = "leakmw"
 
 
@@ -45,6 +48,24 @@ def native(module: str, name: str) -> Any:
     if monkey is not None:
         return monkey.get_original(module, name)
     return getattr(__import__(module), name)
+
+
+def outward() -> Outward:
+    """Return what calls a function that takes locks of the app, as logging does.
+
+    Under gevent they are gevent's, and a greenlet that waits for one which a native thread gives
+    back may never be woken. The function is called in a greenlet then, beside the one that asks.
+    """
+    if not _patched():
+        return lambda call: call()
+    gevent = sys.modules["gevent"]
+    loop = gevent.get_hub().loop
+    return lambda call: loop.run_callback_threadsafe(gevent.spawn, call)
+
+
+def _patched() -> bool:
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 class Background:
@@ -93,7 +114,8 @@ def _loop(
 ) -> None:
     # the app's signals go to the app's threads, and a child forked from here inherits the mask
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    threading.current_thread().name = THREAD_NAME
+    if not _patched():  # finding the current thread takes a lock
+        threading.current_thread().name = THREAD_NAME
     try:
         while _next(calls):
             alive = owner()

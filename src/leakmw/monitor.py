@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from leakmw.background import Background, process
+from leakmw.background import Background, outward, process
 from leakmw.pipeline import Pipeline
 from leakmw.records import UNMATCHED, Failure, Snapshot, SnapshotError, Visit
 from leakmw.visits.endpoints import Endpoints
@@ -136,6 +136,7 @@ class Monitor:
             self._forget()
             self._endpoints.reset()
         self._at_end = ExitStack()
+        self._outward = outward()
         try:
             self._background = Background(self, Monitor._work, self._at_end.close)
         except Exception as error:  # noqa: BLE001  # no thread to be had: the app serves on
@@ -244,7 +245,7 @@ class Monitor:
 
     def _built(self) -> Pipeline:
         if self._pipeline is None:
-            self._pipeline = Pipeline(self._settings, _weakly(self.failed))
+            self._pipeline = Pipeline(self._settings, _weakly(self.failed), self._outward)
             self._at_end.callback(self._pipeline.close)
         return self._pipeline
 

@@ -7,6 +7,7 @@ import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from leakmw import meters
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from leakmw.analysis.findings import Analysis
+    from leakmw.background import Outward
     from leakmw.records import Diff, Endpoint, Engine, Failure, Trace
     from leakmw.settings import Settings
 
@@ -33,16 +35,24 @@ class Pipeline:
 
         failed: Told of errors that need not stop the work.
 
+        outward: Calls what takes locks of the app.
+
     Attributes:
         store: The history; may be read from any thread.
     """
 
-    def __init__(self, settings: Settings, failed: Callable[[str, BaseException], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        failed: Callable[[str, BaseException], None],
+        outward: Outward,
+    ) -> None:
         self.store = MemoryStore()
         self._settings = settings
         self._worker = meters.worker()
         self._events = Events(settings, self._worker, failed)
         self._tracer = ExactTracer(settings.frames, meters.room_bytes, failed)
+        self._outward = outward
         self._number = 0
 
     def start(self) -> None:
@@ -113,7 +123,7 @@ class Pipeline:
             notes=self._tracer.notes(),
         )
         self.store.report = report
-        self._events.report(report)
+        self._outward(partial(self._events.report, report))
 
     def compare(self, older: str, newer: str) -> Diff:
         """Compare two kept snapshots by their ids, in the order in which they were taken.
@@ -129,7 +139,7 @@ class Pipeline:
 
     def say(self, failure: Failure, count: int) -> None:
         """Log an error of leakmw's own."""
-        self._events.self_error(failure, count)
+        self._outward(partial(self._events.self_error, failure, count))
 
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""
