@@ -122,9 +122,10 @@ def test_a_visit_is_named_by_its_rule(
     app = shop()
     monitor = watch(app)
 
-    app.test_client().open(path, method=method, buffered=True)
+    for _ in range(2):  # the first time it is looked for, from then on it is known
+        app.test_client().open(path, method=method, buffered=True)
 
-    assert visits(monitor) == {name: 1}
+    assert visits(monitor) == {name: 2}
 
 
 @pytest.mark.parametrize(("method", "path", "name"), NAMES)
@@ -135,9 +136,10 @@ def test_the_plain_wsgi_face_finds_the_same_names(
     app = shop()
     app.wsgi_app = face = watch_wsgi(app.wsgi_app)  # type: ignore[method-assign]  # as one does
 
-    app.test_client().open(path, method=method, buffered=True)
+    for _ in range(2):
+        app.test_client().open(path, method=method, buffered=True)
 
-    assert visits(face.monitor) == {name: 1}
+    assert visits(face.monitor) == {name: 2}
 
 
 def test_mounted_apps_are_named_with_their_mount(watch_wsgi: Watch) -> None:
@@ -149,15 +151,15 @@ def test_mounted_apps_are_named_with_their_mount(watch_wsgi: Watch) -> None:
     client.wsgi_app = face  # type: ignore[method-assign]  # for its test client
     paths = ["/users/a", "/mnt/users/a", "/mnt/deep/users/a", "/mnt/", "/mnt/deep/none"]
 
-    for path in paths:
+    for path in paths * 2:
         client.test_client().get(path, environ_overrides={"SCRIPT_NAME": "/given"}, buffered=True)
 
     assert visits(face.monitor) == {
-        "GET /users/<name>": 1,
-        "GET /mnt/users/<name>": 1,
-        "GET /mnt/deep/users/<name>": 1,
-        "GET /mnt/": 1,
-        "(unmatched)": 1,
+        "GET /users/<name>": 2,
+        "GET /mnt/users/<name>": 2,
+        "GET /mnt/deep/users/<name>": 2,
+        "GET /mnt/": 2,
+        "(unmatched)": 2,
     }
 
 

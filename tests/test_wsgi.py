@@ -380,9 +380,21 @@ def test_a_plain_app_is_named_by_its_paths(
     """A path that the app knows is a name, if it is fit to be shown."""
     face = watch_wsgi(answering([b""], status))
 
-    get(face, path)
+    for _ in range(2):  # the first time it is looked for, from then on it is known
+        get(face, path)
 
-    assert visits(face) == {name: 1}
+    assert visits(face) == {name: 2}
+
+
+def test_a_path_that_is_gone_is_unmatched(watch_wsgi: Watch) -> None:
+    """A name that is known does not stand for a 404, nor for an odd status."""
+    face = watch_wsgi(lambda environ, start: answering([], environ["test.status"])(environ, start))
+
+    for status in ("200 OK", "404 Not Found", "200 OK", 500):
+        body: Any = face(environ("/page") | {"test.status": status}, start)
+        body.close()
+
+    assert visits(face) == {"GET /page": 2, "(unmatched)": 2}
 
 
 def test_a_scanner_makes_no_names(watch_wsgi: Watch) -> None:
