@@ -116,6 +116,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *MOST, *session.posargs)
 
 
+@nox.session
+def upstream(session: nox.Session) -> None:
+    """Run the published tests of Werkzeug and Starlette, bare and with every app watched."""
+    session.install("pip", *PYPROJECT["project"]["dependencies"])
+    session.run("python", "tests/upstream/run.py", *session.posargs)
+
+
 @nox.session(requires=["build"])
 def bench(session: nox.Session) -> None:
     """Run one benchmark; after ``--`` its name and arguments, such as ``overhead counting``."""

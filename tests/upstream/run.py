@@ -69,8 +69,11 @@ def _differences(name: str, suite: Suite, folder: Path) -> int:
     count = folder / "wrapped"
     bare = _run(python, source, suite, count, [])
     watched = _run(python, source, suite, count, ["-p", suite.plugin])
+    wrapped = int(count.read_text())
+    if not wrapped:
+        raise SystemExit(f"{suite.plugin} has wrapped no app: what it patches has moved")
     _say(f"{name} {version} bare: {_summary(bare)}")
-    _say(f"{name} {version} with {count.read_text()} apps wrapped: {_summary(watched)}")
+    _say(f"{name} {version} with {wrapped} apps wrapped: {_summary(watched)}")
     differing = {test for test in bare | watched if bare.get(test) != watched.get(test)}
     for test in sorted(differing):
         _say(f"  {test}: {bare.get(test)} bare, {watched.get(test)} wrapped")
