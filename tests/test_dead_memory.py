@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(not forked.AVAILABLE, reason="only a forked chil
 @pytest.fixture
 def tracer() -> Iterator[ExactTracer]:
     """A running tracer with memory to spare."""
+    gc.collect()  # it empties the free lists: reused blocks from before tracing are not seen
     tracer = ExactTracer(4, lambda: sys.maxsize, lambda _where, error: pytest.fail(str(error)))
     tracer.start()
     yield tracer
