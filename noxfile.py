@@ -22,7 +22,6 @@ nox.options.sessions = [
     "build",
     "wheel",
     "examples",
-    "oldest",
     "tests",
 ]
 
