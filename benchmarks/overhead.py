@@ -200,7 +200,7 @@ def instructions_of(case: Case, variant: str, requests: int) -> int:
 
 
 SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
-    "counting": (counting, Effort(rounds=6, blocks=20, requests=1000)),
+    "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
     "tracing": (tracing, Effort(rounds=2, blocks=6, requests=SNAPSHOT_EVERY)),
     "instructions": (instructions, Effort(rounds=1, blocks=1, requests=0)),
