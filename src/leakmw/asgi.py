@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from leakmw.records import Visit
-    from leakmw.visits.endpoints import Known
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,7 +48,7 @@ class LeakMiddleware:
         SettingsError: If a setting is unknown or wrong.
     """
 
-    __slots__ = ("_admin", "_begin", "_by_path", "_finish", "_known", "app", "monitor")
+    __slots__ = ("_admin", "_begin", "_by_path", "_finish", "app", "monitor")
 
     app: ASGIApp
     monitor: Monitor
@@ -57,7 +56,6 @@ class LeakMiddleware:
     _begin: Callable[[], Visit]
     _by_path: bool
     _finish: Callable[[Visit, Scope], None]
-    _known: Known
 
     # Starlette hands the app over by place, old ones by name; its types allow the former only
 
@@ -95,7 +93,7 @@ class LeakMiddleware:
         self.app = app
         self._admin = _Admin(chosen, monitor) if chosen.token else None
         self._by_path = routes.by_path
-        self._begin, self._known, self._finish = monitor.begin, monitor.known, monitor.finish
+        self._begin, self._finish = monitor.begin, monitor.finish
         self.monitor = monitor
         return self
 
@@ -117,10 +115,7 @@ class LeakMiddleware:
             return
         scope[VISIT_KEY] = visit = self._begin()
         if self._by_path:
-            path = scope[PATH_KEY] = path_of(scope)
-            visit.endpoint = self._known((scope.get("method", "WS"), path))
-            if visit.endpoint is None:
-                send = _noticing(scope, send)
+            send = _noticing(scope, send)
         try:
             await self.app(scope, receive, send)
         finally:
@@ -128,12 +123,13 @@ class LeakMiddleware:
 
 
 def _noticing(scope: Scope, send: Send) -> Send:
-    """Return ``send`` for an app without routes: a new path is a name unless it answers 404.
+    """Return ``send`` for an app without routes: its path is a name unless it answers 404.
 
     It returns what *send* returns, so that nothing is awaited that would not have been.
     """
     scope.pop(ROUTE_KEY, None)
     scope.pop(STATUS_KEY, None)
+    scope[PATH_KEY] = path_of(scope)
 
     def noticed(message: MutableMapping[str, Any]) -> Awaitable[None]:
         if message.get("type") in _ANSWERS:

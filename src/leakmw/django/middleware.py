@@ -13,7 +13,7 @@ from leakmw.django.carrier import carrier, tell_route
 from leakmw.django.configuration import configured
 from leakmw.monitor import Monitor
 from leakmw.records import VISIT_KEY, Visit
-from leakmw.visits.django_routes import django_template, told_route
+from leakmw.visits.django_routes import told_route
 from leakmw.visits.ending import Ending
 
 if TYPE_CHECKING:
@@ -92,13 +92,10 @@ class LeakMiddleware:
         self, request: HttpRequest, visit: Visit | None, response: HttpResponseBase | None
     ) -> None:
         """Name the visit, and have the response end it."""
+        tell_route(request)
         if visit is None:
-            tell_route(request)
             return
-        visit.endpoint = self.monitor.known((request.method or "", django_template(request)))
-        if visit.endpoint is None:
-            tell_route(request)
-            self.monitor.name(visit, carrier(request))
+        self.monitor.name(visit, carrier(request))
         # the list in which Django keeps what to call when the server closes the response
         closers = getattr(response, "_resource_closers", None)
         if closers is None:

@@ -12,17 +12,11 @@ if TYPE_CHECKING:
 
 def django_route(request: Any) -> Route:
     """Return the route of *request*, once Django has answered it."""
-    template = django_template(request)
-    view = None if template is None else request.resolver_match.func
-    return Route(request.method, template, view)
-
-
-def django_template(request: Any) -> str | None:
-    """Return the template of that route; ``None`` if the resolver found none."""
     match: Any = getattr(request, "resolver_match", None)
     route = getattr(match, "route", None)
-    # the root's route is empty, and a route all the same
-    return None if route is None else f"/{route.removeprefix('^')}"
+    if route is None:  # the root's route is empty, and a route all the same
+        return Route(request.method, None)
+    return Route(request.method, f"/{route.removeprefix('^')}", match.func)
 
 
 def told_route(carrier: Mapping[str, Any]) -> Route:
