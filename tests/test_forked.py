@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import mmap
 import os
 import signal
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -85,6 +86,89 @@ def test_many_forks_among_busy_threads_all_succeed(busy: None) -> None:
     assert [run(lambda: b"done") for _ in range(20)] == [b"done"] * 20
 
 
+def test_a_hundred_forks_of_a_large_process_all_succeed(busy: None) -> None:
+    """With 300 MB resident, a fork takes longer than threads wait for the GIL."""
+    heap = [bytearray(1 << 20) for _ in range(300)]
+    for block in heap:
+        block[:: mmap.PAGESIZE] = bytes(len(block) // mmap.PAGESIZE)
+    assert [run(lambda: b"done") for _ in range(100)] == [b"done"] * 100
+
+
+def test_a_child_that_waits_for_another_thread_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It says nothing, as it never runs; the mark is set again for the next one."""
+    marks: list[int] = []
+    monkeypatch.setattr(forked, "ALIVE_SECONDS", 0.05)
+    child = forked._child
+
+    def stillborn(*given: Any) -> Any:
+        if len(marks) < 3:
+            signal.pause()
+        child(*given)
+
+    monkeypatch.setattr(forked, "_child", stillborn)
+    outcome = forked.run(
+        lambda: b"third", lambda: marks.append(1), seconds=60, memory_bytes=PLENTY
+    )
+    assert (outcome.result, len(marks)) == (b"third", 3)
+
+    monkeypatch.setattr(forked, "_child", lambda *given: signal.pause())
+    with pytest.raises(forked.ForkError, match="waits for another thread"):
+        run(lambda: b"never")
+
+
+def test_a_process_without_descriptors_left_is_no_riddle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system's words for it are in the error."""
+
+    def refuse() -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pipe", refuse)
+    with pytest.raises(forked.ForkError, match=os.strerror(errno.EMFILE)):
+        run(lambda: b"")
+
+
+def test_it_works_from_any_thread() -> None:
+    """In several at once, too: each gets its own bytes."""
+    results: dict[int, bytes] = {}
+
+    def work(number: int) -> None:
+        results[number] = run(lambda: b"%d" % number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == {number: b"%d" % number for number in range(4)}
+
+
+def test_descriptors_are_closed_on_an_old_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before 5.9 there is no call that closes them all."""
+
+    class Old:
+        """A C library of an old kernel."""
+
+        def __init__(self, libc: ctypes.PyDLL) -> None:
+            self._libc = libc
+
+        def __getattr__(self, name: str) -> Any:
+            if name == "syscall":
+                return lambda *given: -1
+            return getattr(self._libc, name)
+
+    def task() -> bytes:
+        return ",".join(sorted(os.listdir("/proc/self/fd"))).encode()
+
+    old = Old(forked._libc())
+    monkeypatch.setattr(forked, "_libc", lambda: old)
+    with socket.socket() as inherited:
+        left = run(task).decode().split(",")
+        assert str(inherited.fileno()) not in left
+    assert len(left) == 2  # the pipe, and the folder that is listed
+
+
 class Tells:
     """Counts its finalizers in memory that outlives the process."""
 
@@ -116,6 +200,33 @@ def test_no_finalizer_of_another_threads_locals_runs_in_the_child(shared: mmap.m
 
     assert ours == 0
     assert theirs == 1
+
+
+class Ring:
+    """Garbage that only the collector frees, and that tells in which process it did."""
+
+    def __init__(self, shared: mmap.mmap) -> None:
+        self.ring = self
+        self.parent = os.getpid()
+        self.shared = shared
+
+    def __del__(self) -> None:
+        self.shared[os.getpid() != self.parent] = 1
+
+
+def test_the_collector_does_not_run_in_the_child(shared: mmap.mmap) -> None:
+    """Wherever in the fork it is due; it does run in the parent, and with os.fork in both."""
+    thresholds = gc.get_threshold()
+    try:
+        for due in range(1, 60):
+            gc.set_threshold(due, 1000, 1000)
+            forked.run(
+                lambda: b"", lambda: str(Ring(shared)).encode(), seconds=60, memory_bytes=PLENTY
+            )
+    finally:
+        gc.set_threshold(*thresholds)
+    gc.collect()
+    assert shared[:2] == bytes([1, 0])
 
 
 def _fork_as_python_does() -> None:
@@ -186,16 +297,22 @@ def test_a_connection_that_the_parent_closes_is_closed(shared: mmap.mmap) -> Non
 class Refusing:
     """A C library whose fork fails."""
 
+    reason = errno.EAGAIN
+
     def fork(self) -> int:
         """Fail as at the limit of processes."""
-        ctypes.set_errno(errno.EAGAIN)
+        ctypes.set_errno(self.reason)
         return -1
 
 
-def test_a_refused_fork_is_said_in_the_systems_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process may have reached its limit of processes."""
+@pytest.mark.parametrize("reason", [errno.EAGAIN, errno.ENOMEM])
+def test_a_refused_fork_is_said_in_the_systems_words(
+    monkeypatch: pytest.MonkeyPatch, reason: int
+) -> None:
+    """The process may have reached its limit of processes, or the host that of memory."""
+    monkeypatch.setattr(Refusing, "reason", reason)
     monkeypatch.setattr(forked, "_libc", Refusing)
-    with pytest.raises(forked.ForkError, match=os.strerror(errno.EAGAIN)):
+    with pytest.raises(forked.ForkError, match=os.strerror(reason)):
         run(lambda: b"")
 
 

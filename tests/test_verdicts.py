@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leakmw.analysis.attribution import Share, Windows
-from leakmw.analysis.fitting import Fit, Weight
+from leakmw.analysis.attribution import ALL, Share, Windows
 from leakmw.analysis.series import Place
 from leakmw.analysis.verdicts import SUSPECT_BYTES, judge
 from leakmw.records import BACKGROUND, Frame, Verdict
@@ -78,23 +77,21 @@ def test_the_evidence_says_whether_it_may_be_garbage(
     assert evidence[-1].startswith(sentence)
 
 
-WEIGHT = {ENDPOINT: Weight(1.0, 0.1)}
-
-
 @pytest.mark.parametrize(
-    ("endpoint", "solved", "sentence"),
+    ("endpoint", "candidates", "sentence"),
     [
-        (ENDPOINT, Fit(WEIGHT, ()), "over the windows the growth follows its visits"),
-        (ENDPOINT, Fit(WEIGHT, ("GET /b", "GET /c")), "it could also be GET /b, GET /c"),
-        (BACKGROUND, Fit({}, ()), "it follows the clock or no endpoint's visits"),
+        (ENDPOINT, (), "over the windows the growth follows its visits"),
+        (BACKGROUND, ("GET /b", "GET /c"), "from the windows: it may be GET /b, GET /c"),
+        (BACKGROUND, (ALL, BACKGROUND), "it may be every request alike, no endpoint at all"),
+        (BACKGROUND, (), "it follows the clock or no endpoint's visits"),
     ],
 )
 def test_the_evidence_says_how_the_endpoint_was_told(
-    endpoint: str, solved: Fit, sentence: str
+    endpoint: str, candidates: tuple[str, ...], sentence: str
 ) -> None:
     """Also that it could not be told."""
     levels = [1000.0 * window for window in range(6)]
-    evidence = verdict(levels, endpoint=endpoint, solved=solved).evidence
+    evidence = verdict(levels, endpoint=endpoint, solved=True, candidates=candidates).evidence
     assert sentence in evidence[1]
     unit = "bytes per second" if endpoint == BACKGROUND else "bytes per request"
     assert evidence[0].endswith(unit)

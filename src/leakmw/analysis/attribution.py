@@ -9,13 +9,14 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-from leakmw.analysis.fitting import Fit, explain
+from leakmw.analysis.fitting import explain
 from leakmw.analysis.series import Place, Series, collect
 from leakmw.records import BACKGROUND, Traceback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from leakmw.analysis.fitting import Weight
     from leakmw.records import Snapshot
 
 MAX_FITS = 64
@@ -37,9 +38,10 @@ class Share(NamedTuple):
         traceback: A whole traceback behind it.
         bytes: Growth in each window.
         blocks: The same in blocks.
-        solved: How it was told from the windows; ``None`` where the traceback told.
+        solved: Whether it was told from the windows, and not by the traceback.
         margin: Half the width of the 95 % interval of its growth per visit or second, as far as
             that comes from telling endpoints apart.
+        candidates: Endpoints that may be the ones, where neither traceback nor windows decide.
     """
 
     endpoint: str
@@ -47,8 +49,9 @@ class Share(NamedTuple):
     traceback: Traceback
     bytes: list[float]
     blocks: list[float]
-    solved: Fit | None = None
+    solved: bool = False
     margin: float = 0.0
+    candidates: tuple[str, ...] = ()
 
 
 class Windows(NamedTuple):
@@ -65,6 +68,10 @@ class Windows(NamedTuple):
     seconds: list[float]
     in_flight: int
     collections: list[float] | None = None
+
+    def every_visit(self) -> list[float]:
+        """Return the visits of all endpoints in each window."""
+        return [sum(counts) for counts in zip(*self.visits.values(), strict=True)]
 
     def cut(self, part: slice) -> Windows:
         """Return the windows of *part* alone."""
@@ -121,27 +128,27 @@ def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
                 Share(told[0], one.place, one.traceback, steps(one.bytes), steps(one.blocks))
             )
             continue
-        fit = Fit({}, ())
+        weights: dict[str, Weight] = {}
         if fits < MAX_FITS and abs(one.bytes[-1] - one.bytes[0]) >= FIT_BYTES:
             fits += 1
-            fit = _solve(one, active, during)
-        shares.extend(_split(one, fit, during))
+            weights = _solve(one, active, during)
+        shares.extend(_split(one, weights, during))
     return shares
 
 
-def _solve(one: Series, active: Sequence[str], during: Windows) -> Fit:
+def _solve(one: Series, active: Sequence[str], during: Windows) -> dict[str, Weight]:
     regressors: dict[str, Sequence[float]] = {
         name: during.visits[name] for name in active or during.visits
     }
     preferred = None
     if not active and during.visits and one.place.in_visit is not False:
         preferred = ALL
-        regressors[ALL] = [sum(counts) for counts in zip(*during.visits.values(), strict=True)]
+        regressors[ALL] = during.every_visit()
     if not active and one.place.in_visit is not True:
         preferred = BACKGROUND
         regressors[BACKGROUND] = during.seconds
     if not regressors:
-        return Fit({}, ())
+        return {}
     growths = steps(one.bytes)
     block = max(one.bytes) / max(1, *one.blocks)
     noise = block**2 * max(1, during.in_flight)
@@ -149,9 +156,9 @@ def _solve(one: Series, active: Sequence[str], during: Windows) -> Fit:
     return explain([sign * g for g in growths], regressors, preferred=preferred, noise=noise)
 
 
-def _split(one: Series, fit: Fit, during: Windows) -> Iterator[Share]:
+def _split(one: Series, weights: Mapping[str, Weight], during: Windows) -> Iterator[Share]:
     """Give each endpoint its part of every window, so that the parts add up to the growth."""
-    parts = _amounts(fit, during) or {BACKGROUND: during.seconds}
+    parts = _amounts(weights, during) or {BACKGROUND: during.seconds}
     totals = [sum(amounts) for amounts in zip(*parts.values(), strict=True)]
     for name, amounts in parts.items():
         portion = [
@@ -164,28 +171,41 @@ def _split(one: Series, fit: Fit, during: Windows) -> Iterator[Share]:
             traceback=one.traceback,
             bytes=[p * g for p, g in zip(portion, steps(one.bytes), strict=True)],
             blocks=[p * g for p, g in zip(portion, steps(one.blocks), strict=True)],
-            solved=fit,
-            margin=_margin(fit, name),
+            solved=True,
+            margin=_margin(weights, name),
+            candidates=_candidates(weights) if name == BACKGROUND else (),
         )
 
 
-def _margin(fit: Fit, name: str) -> float:
+def _margin(weights: Mapping[str, Weight], name: str) -> float:
     parts = (name,) if name == BACKGROUND else (name, ALL)
-    return sum(fit.weights[part].margin for part in parts if part in fit.weights)
+    return sum(weights[part].margin for part in parts if part in weights)
 
 
-def _amounts(fit: Fit, during: Windows) -> Mapping[str, list[float]]:
-    """Return what the fit expects of each endpoint in each window."""
+def _candidates(weights: Mapping[str, Weight]) -> tuple[str, ...]:
+    undecided = [(name, *weight.rivals) for name, weight in weights.items() if weight.rivals]
+    return tuple(dict.fromkeys(name for names in undecided for name in names))
+
+
+def _amounts(weights: Mapping[str, Weight], during: Windows) -> Mapping[str, list[float]]:
+    """Return what the weights expect of each endpoint in each window.
+
+    What one of several endpoints did is nobody's until it is known which.
+    """
     expected: dict[str, list[float]] = {}
-    for chosen, weight in fit.weights.items():
-        regressors = {chosen: during.visits[chosen]} if chosen in during.visits else {}
-        if chosen == ALL:
-            regressors = during.visits
-        elif chosen == BACKGROUND:
-            regressors = {BACKGROUND: during.seconds}
-        for name, amounts in regressors.items():
+    for chosen, weight in weights.items():
+        for name, amounts in _regressors(chosen, weight, during).items():
             before = expected.get(name, [0.0] * len(amounts))
             expected[name] = [
                 b + weight.estimate * a for b, a in zip(before, amounts, strict=True)
             ]
     return expected
+
+
+def _regressors(chosen: str, weight: Weight, during: Windows) -> Mapping[str, list[float]]:
+    """Return what the weight is to be taken times, by the endpoint to which that belongs."""
+    if chosen == BACKGROUND:
+        return {BACKGROUND: during.seconds}
+    if weight.rivals:
+        return {BACKGROUND: during.every_visit() if chosen == ALL else during.visits[chosen]}
+    return during.visits if chosen == ALL else {chosen: during.visits[chosen]}

@@ -201,9 +201,9 @@ def _per_request(share: Share, visits: list[float] | None) -> Estimate | None:
     estimate, low, high = ratio(share.bytes, visits)
     if low is None or high is None:
         return Estimate(estimate, None, None)
-    low, high = min(low, estimate - share.margin), max(high, estimate + share.margin)
-    ambiguous = share.solved is not None and share.solved.rivals
-    return Estimate(estimate, min(0.0, low) if ambiguous else low, high)
+    return Estimate(
+        estimate, min(low, estimate - share.margin), max(high, estimate + share.margin)
+    )
 
 
 def _totals(shares: Iterable[Share], during: Windows) -> tuple[Growth, ...]:

@@ -23,30 +23,25 @@ SHORT_LIST = 12
 """Regressors tried at each step, the most parallel to what is left to explain."""
 
 DECISIVE = 4.0
-"""How much better, in units of n * log(RSS), one explanation must be to rule another out: twice
-the log-likelihood ratio, about the 95 % point of chi-squared with one degree of freedom."""
+"""How much better, in units of n * log(RSS), one explanation must be to rule a given other out:
+twice the log-likelihood ratio, about the 95 % point of chi-squared with one degree of freedom."""
 
 CONFIDENCE = 0.975
 """Upper end of a two-sided 95 % interval."""
 
 
 class Weight(NamedTuple):
-    """Growth per unit of one regressor, with half the width of its 95 % interval."""
+    """Growth per unit of one regressor.
+
+    Attributes:
+        estimate: Bytes per unit.
+        margin: Half the width of its 95 % interval.
+        rivals: Regressors that could stand in for this one, the likeliest first.
+    """
 
     estimate: float
     margin: float
-
-
-class Fit(NamedTuple):
-    """What explains a growth.
-
-    Attributes:
-        weights: Those of the regressors chosen, all above zero.
-        rivals: Regressors that explain it as well as those chosen.
-    """
-
-    weights: dict[str, Weight]
-    rivals: tuple[str, ...]
+    rivals: tuple[str, ...] = ()
 
 
 def ratio(
@@ -80,8 +75,10 @@ def explain(
     *,
     preferred: str | None,
     noise: float,
-) -> Fit:
+) -> dict[str, Weight]:
     """Choose the few regressors that explain *growths*, by forward selection.
+
+    Returns the weights of those chosen, all above zero.
 
     Args:
         growths: Growth in each window; its sum is positive.
@@ -99,7 +96,7 @@ def explain(
         found = step(best)
         if found is not None and search.pays(best, found):
             best = found
-    return search.fit(best)
+    return search.weights(best)
 
 
 class _Tried(NamedTuple):
@@ -129,12 +126,12 @@ class _Search:
         """Return *names* with what they leave unexplained."""
         return _Tried(names, solve(self._growths, [self._regressors[name] for name in names])[1])
 
-    def one(self, _best: _Tried) -> _Tried | None:
+    def one(self, _best: _Tried) -> _Tried:
         """Return the best single regressor: the preferred one if it is about as good."""
         singles = [self.tried((name,)) for name in self._short_list(())]
-        best = min(singles, key=lambda single: single.rss, default=None)
+        best = min(singles, key=lambda single: single.rss)
         for single in singles:
-            if single.names == (self._preferred,) and not self._decides(single, best):
+            if single.names == (self._preferred,) and self._gain(single, best) < DECISIVE:
                 return single
         return best
 
@@ -165,36 +162,35 @@ class _Search:
         added = size - len(best.names)
         return self._gain(best, found) >= added * price * self._count / max(1, freedom)
 
-    def fit(self, best: _Tried) -> Fit:
+    def weights(self, best: _Tried) -> dict[str, Weight]:
         """Return what *best* comes to; a regressor may have turned out to say nothing."""
-        weights, rss = solve(self._growths, [self._regressors[name] for name in best.names])
+        estimates, rss = solve(self._growths, [self._regressors[name] for name in best.names])
         known = {
-            name: weight for name, weight in zip(best.names, weights, strict=True) if weight > 0
+            name: estimate
+            for name, estimate in zip(best.names, estimates, strict=True)
+            if estimate > 0
         }
         if not known:
-            return Fit({}, ())
+            return {}
         freedom = self._count - len(known)
         scale = quantile(CONFIDENCE, freedom) * math.sqrt(max(rss, self._floor) / freedom)
         units = errors([self._regressors[name] for name in known])
-        margins = [scale * unit for unit in units]
-        return Fit(
-            dict(zip(known, map(Weight, known.values(), margins), strict=True)),
-            self._rivals(tuple(known)),
-        )
+        chosen = self.tried(tuple(known))
+        return {
+            name: Weight(estimate, scale * unit, self._rivals(name, chosen))
+            for (name, estimate), unit in zip(known.items(), units, strict=True)
+        }
 
-    def _rivals(self, chosen: tuple[str, ...]) -> tuple[str, ...]:
-        """Return what could stand in for one of those chosen."""
-        best = self.tried(chosen)
-        found: dict[str, None] = {}
-        for name in chosen:
-            rest = tuple(other for other in chosen if other != name)
-            for rival in self._short_list(rest):
-                if rival != name and not self._decides(self.tried((rival, *rest)), best):
-                    found[rival] = None
-        return tuple(found)
+    def _rivals(self, name: str, chosen: _Tried) -> tuple[str, ...]:
+        """Return what could stand in for *name* among those chosen.
 
-    def _decides(self, other: _Tried, best: _Tried | None) -> bool:
-        return best is not None and self._gain(other, best) >= DECISIVE
+        As it was searched for among many, each of them must be ruled out by so much more.
+        """
+        rest = tuple(other for other in chosen.names if other != name)
+        decisive = DECISIVE + 2 * math.log(len(self._regressors))
+        others = [self.tried((rival, *rest)) for rival in self._short_list(rest) if rival != name]
+        left = [other for other in others if self._gain(other, chosen) < decisive]
+        return tuple(other.names[0] for other in sorted(left, key=lambda other: other.rss))
 
     def _gain(self, before: _Tried, after: _Tried) -> float:
         """Return by how much *after* is the better, in units of n * log(RSS)."""

@@ -37,6 +37,9 @@ QUIET_SHARE = 0.02
 SETTLED_BYTES = 16 << 10
 """Growth below which nobody asks why it stopped."""
 
+MOST_CANDIDATES = 4
+"""Endpoints named where it may be one of several."""
+
 
 class Judgement(NamedTuple):
     """A verdict with its evidence.
@@ -112,19 +115,21 @@ def _collected(collections: Sequence[float] | None) -> str:
 
 
 def _reason(share: Share) -> str:
-    if share.solved is None:
+    if not share.solved:
         return "every traceback runs through the view of this endpoint"
-    if share.endpoint == BACKGROUND:
-        return "it follows the clock or no endpoint's visits"
-    if share.solved.rivals:
-        others = ", ".join(
-            "every request alike" if name == ALL else name for name in share.solved.rivals[:3]
-        )
+    if share.candidates:
+        names = ", ".join(_spoken(name) for name in share.candidates[:MOST_CANDIDATES])
         return (
             "no traceback tells the endpoint, and the traffic's mix varied too little to tell it "
-            f"from the windows{': it could also be ' + others if others else ''}"
+            f"from the windows: it may be {names}"
         )
+    if share.endpoint == BACKGROUND:
+        return "it follows the clock or no endpoint's visits"
     return "no traceback tells the endpoint; over the windows the growth follows its visits"
+
+
+def _spoken(candidate: str) -> str:
+    return {ALL: "every request alike", BACKGROUND: "no endpoint at all"}.get(candidate, candidate)
 
 
 def _settled(share: Share, growths: list[float]) -> Judgement:
