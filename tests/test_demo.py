@@ -62,8 +62,8 @@ def test_it_prints_the_leaking_endpoint_with_file_and_line(
 def test_json_is_the_report_and_nothing_else() -> None:
     """With ``--json`` standard output is one JSON document that suspects the leak alone."""
     demo = subprocess.run([*LEAKMW, "demo", "--json"], capture_output=True, check=False)
-    report = json.loads(demo.stdout)
     assert (demo.returncode, demo.stderr) == (0, b"")
+    report = json.loads(demo.stdout)
     assert report["schema"] == "leakmw.report/1"
     assert suspects(report) == {"POST /login"}
     sites = [(found["site"]["file"], found["site"]["line"]) for found in report["findings"]]
@@ -76,8 +76,8 @@ def test_a_healthy_shop_has_no_suspect() -> None:
     demo = subprocess.run(
         [*LEAKMW, "demo", "--healthy", "--json"], capture_output=True, check=False
     )
+    assert (demo.returncode, demo.stderr) == (0, b"")
     assert not suspects(json.loads(demo.stdout))
-    assert demo.returncode == 0
 
 
 @pytest.mark.usefixtures("shell")
