@@ -406,9 +406,23 @@ def test_wrapped_twice_counts_once(watch_asgi: Watch) -> None:
     assert _visits(outer.monitor) == {"GET /a": 1, "GET /b": 1}
 
 
+def test_a_path_that_was_answered_keeps_its_name(watch_asgi: Watch) -> None:
+    """An app without routes may answer 404 for what is not there any more."""
+    statuses = [200, 404]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await _answering(statuses.pop(0))(scope, receive, send)
+
+    face = watch_asgi(app)
+    _call(face, _scope("/a"))
+    _call(face, _scope("/a"))
+
+    assert _visits(face.monitor) == {"GET /a": 2}
+
+
 def test_a_scope_used_again_is_a_new_visit(watch_asgi: Watch) -> None:
     """What a first visit left in a scope has no part in the second."""
-    statuses = [200, 404]
+    statuses = [404, 200]
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await _answering(statuses.pop(0))(scope, receive, send)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TOKEN = "0123456789abcdef-examples"
-EVERY = 150
+EVERY = 100
 WINDOWS = 10
 POLL_SECONDS = 0.05
 

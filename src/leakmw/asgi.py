@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from leakmw.records import Visit
+    from leakmw.visits.endpoints import Known
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -48,7 +49,7 @@ class LeakMiddleware:
         SettingsError: If a setting is unknown or wrong.
     """
 
-    __slots__ = ("_admin", "_begin", "_by_path", "_finish", "app", "monitor")
+    __slots__ = ("_admin", "_begin", "_by_path", "_finish", "_known", "app", "monitor")
 
     app: ASGIApp
     monitor: Monitor
@@ -56,6 +57,7 @@ class LeakMiddleware:
     _begin: Callable[[], Visit]
     _by_path: bool
     _finish: Callable[[Visit, Scope], None]
+    _known: Known
 
     # Starlette hands the app over by place, old ones by name; its types allow the former only
 
@@ -93,7 +95,7 @@ class LeakMiddleware:
         self.app = app
         self._admin = _Admin(chosen, monitor) if chosen.token else None
         self._by_path = routes.by_path
-        self._begin, self._finish = monitor.begin, monitor.finish
+        self._begin, self._finish, self._known = monitor.begin, monitor.finish, monitor.known
         self.monitor = monitor
         return self
 
@@ -115,7 +117,9 @@ class LeakMiddleware:
             return
         scope[VISIT_KEY] = visit = self._begin()
         if self._by_path:
-            send = _noticing(scope, send)
+            visit.endpoint = self._known((scope.get("method"), path_of(scope)))
+            if visit.endpoint is None:
+                send = _noticing(scope, send)
         try:
             await self.app(scope, receive, send)
         finally:
@@ -123,7 +127,7 @@ class LeakMiddleware:
 
 
 def _noticing(scope: Scope, send: Send) -> Send:
-    """Return ``send`` for an app without routes: its path is a name unless it answers 404.
+    """Return ``send`` for an app without routes: its path becomes a name unless it answers 404.
 
     It returns what *send* returns, so that nothing is awaited that would not have been.
     """

@@ -10,7 +10,7 @@ from flask_shop.database import PRODUCTS, connect
 from flask_shop.mistakes import LEAKS
 
 MAX_CACHED = 20
-CARRIERS = ("bike", "van", "post")
+CARRIERS = ("bike", "courier", "freight", "locker", "pickup", "post", "shop", "van")
 CENTS = {number: cents for number, _, _, cents in PRODUCTS}
 
 blueprint = Blueprint("checkout", __name__)
@@ -19,7 +19,7 @@ blueprint = Blueprint("checkout", __name__)
 @lru_cache(maxsize=None if "function-cache" in LEAKS else MAX_CACHED)
 def offers(number: int, postcode: str) -> list[tuple[str, int]]:
     cents = 300 + 50 * (sum(map(ord, postcode)) % 7) + number
-    return [(carrier, cents) for carrier in CARRIERS]  # leak: function-cache
+    return [(name, cents + 20 * len(name)) for name in CARRIERS]  # leak: function-cache
 
 
 @blueprint.get("/products/<int:number>/delivery")
