@@ -217,13 +217,15 @@ class Ring:
 
 def test_the_collector_does_not_run_in_the_child(shared: mmap.mmap) -> None:
     """Wherever in the fork it is due; it does run in the parent, and with os.fork in both."""
+
+    def mark() -> None:
+        Ring(shared)
+
     thresholds = gc.get_threshold()
     try:
         for due in range(1, 60):
             gc.set_threshold(due, 1000, 1000)
-            forked.run(
-                lambda: b"", lambda: str(Ring(shared)).encode(), seconds=60, memory_bytes=PLENTY
-            )
+            forked.run(lambda: b"", mark, seconds=60, memory_bytes=PLENTY)
     finally:
         gc.set_threshold(*thresholds)
     gc.collect()

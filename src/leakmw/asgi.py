@@ -117,7 +117,7 @@ class LeakMiddleware:
             return
         scope[VISIT_KEY] = visit = self._begin()
         if self._by_path:
-            visit.endpoint = self._known((scope.get("method"), path_of(scope)))
+            visit.endpoint = self._known((scope.get("method", ""), path_of(scope)))
             if visit.endpoint is None:
                 send = _noticing(scope, send)
         try:
