@@ -97,6 +97,19 @@ def test_the_evidence_says_how_the_endpoint_was_told(
     assert evidence[0].endswith(unit)
 
 
+def test_what_follows_no_endpoint_is_suspect_once_a_full_collection_left_it() -> None:
+    """Servers leave cycles of each connection, which grow until then; those of endpoints count."""
+    levels, waiting, looked_at = (
+        [1000.0 * window for window in range(6)],
+        [0.0] * 5,
+        [0.0, 0, 1, 0, 0],
+    )
+    assert verdict(levels, endpoint=BACKGROUND, collections=waiting).verdict is None
+    assert verdict(levels, endpoint=BACKGROUND, collections=looked_at).verdict is Verdict.SUSPECT
+    assert verdict(levels, endpoint=BACKGROUND, collections=None).verdict is Verdict.SUSPECT
+    assert verdict(levels, collections=waiting).verdict is Verdict.SUSPECT
+
+
 def test_growth_that_may_be_another_endpoints_is_no_suspect() -> None:
     """Where the split among endpoints is less sure than the growth is large."""
     levels = [1000.0 * window for window in range(6)]

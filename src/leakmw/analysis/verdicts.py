@@ -65,11 +65,20 @@ def judge(share: Share, during: Windows) -> Judgement:
     active = [(g, x) for g, x in zip(share.bytes, amounts, strict=True) if x > 0]
     every = [growth for growth, _ in active]
     run = _run(every)
-    if run >= SUSPECT_WINDOWS:
+    if run >= SUSPECT_WINDOWS and not _waits_for_collector(share, run, during):
         growths, base = every[-run:], [amount for _, amount in active[-run:]]
         if _steady(growths, base, share.margin) and _new(growths, every[:-run]):
             return Judgement(Verdict.SUSPECT, _suspicion(share, growths, base, during))
     return _settled(share, every)
+
+
+def _waits_for_collector(share: Share, run: int, during: Windows) -> bool:
+    """Say whether this may well be what servers leave of connections: cycles that soon go.
+
+    They follow no endpoint, and grow until a full collection comes.
+    """
+    collected = during.collections is None or any(during.collections[-run + 1 :])
+    return share.endpoint == BACKGROUND and not collected
 
 
 def _run(growths: Sequence[float]) -> int:
