@@ -26,6 +26,7 @@ WARM_UP = 500
 """Requests before the first measured one: interpreters specialize, pools fill."""
 
 SNAPSHOT_EVERY = 1000
+TRACED_SETTINGS = {"engine": "tracemalloc", "every": SNAPSHOT_EVERY, "frames": 8}
 INSTRUCTION_RUNS = (200, 600)
 """Requests of the two runs whose difference is taken."""
 
@@ -39,7 +40,7 @@ class Case(NamedTuple):
     @property
     def title(self) -> str:
         """What stands in the first column."""
-        return f"{self.app.removeprefix('hello_')}, {self.server}"
+        return f"{self.app.removeprefix('hello_').replace('page_', 'a page from ')}, {self.server}"
 
 
 WSGI = ("hello_wsgi", "hello_flask", "hello_django")
@@ -48,7 +49,12 @@ CASES = [
     *(Case(app, server) for server in ("gunicorn sync", "gunicorn gthread") for app in WSGI),
     *(Case(app, server) for server in ("uvicorn", "uvicorn[standard]") for app in ASGI),
 ]
-TRACED = [Case("hello_flask", "gunicorn gthread"), Case("hello_starlette", "uvicorn")]
+TRACED = [
+    Case("page_flask", "gunicorn gthread"),
+    Case("page_starlette", "uvicorn"),
+    Case("hello_flask", "gunicorn gthread"),
+    Case("hello_starlette", "uvicorn"),
+]
 
 
 class Effort(NamedTuple):
@@ -87,7 +93,7 @@ def tracing(effort: Effort) -> str:
     """Compare leakmw on tracemalloc with tracemalloc alone, snapshots included."""
     rows = []
     for case in TRACED:
-        costs = measured(case, ("bare", "tracing", "leakmw"), effort, {"every": SNAPSHOT_EVERY})
+        costs = measured(case, ("bare", "tracing", "leakmw"), effort, TRACED_SETTINGS)
         alone, watched = costs["tracing"], costs["leakmw"]
         rows.append((case.title, ratio(alone, costs["bare"]), ratio(watched, alone)))
     return table(("app, server", "tracemalloc / bare", "leakmw / tracemalloc"), rows)
@@ -202,7 +208,7 @@ def instructions_of(case: Case, variant: str, requests: int) -> int:
 SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
-    "tracing": (tracing, Effort(rounds=2, blocks=6, requests=SNAPSHOT_EVERY)),
+    "tracing": (tracing, Effort(rounds=1, blocks=7, requests=SNAPSHOT_EVERY)),
     "instructions": (instructions, Effort(rounds=1, blocks=1, requests=0)),
 }
 """The tables, and how long to measure for each unless told otherwise."""
