@@ -36,9 +36,15 @@ def install(session: nox.Session, group: str, *others: str) -> None:
 
 
 def built_wheel() -> str:
-    """Return the path of the wheel that the session ``build`` left."""
+    """Return the path of the wheel that the session ``build`` left, for the Python it ran on."""
     (wheel,) = DIST.glob("*.whl")
     return str(wheel)
+
+
+def built_sdist() -> str:
+    """Return the path of the source distribution, which each Python builds for itself."""
+    (sdist,) = DIST.glob("*.tar.gz")
+    return str(sdist)
 
 
 @nox.session
@@ -87,6 +93,7 @@ def wheel(session: nox.Session) -> None:
     session.install(f"{built_wheel()}[demo]")
     with tempfile.TemporaryDirectory() as elsewhere, session.chdir(elsewhere):
         session.run("python", "-c", "import leakmw, leakmw.wsgi, leakmw.asgi")
+        session.run("leakmw", "doctor")  # says so if the extension was not built
         session.run("leakmw", "demo", "--json")
 
 
@@ -103,15 +110,16 @@ def oldest(session: nox.Session) -> None:
     oldest_of_each = ["--resolution=lowest-direct", *PYPROJECT["project"]["dependencies"]]
     # newer ones end with a traceback under gevents of that time
     install(session, "frameworks", *oldest_of_each, "greenlet<3.2")
-    install(session, "tests", built_wheel())
+    install(session, "tests", built_sdist())
     # what was new then has long been deprecated
     session.run("pytest", *MOST, "-W", "default", *session.posargs)
 
 
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
-    """Test the wheel, not the source tree; arguments after ``--`` go to pytest."""
-    install(session, "tests", built_wheel())
+    """Test what is built, not the source tree; arguments after ``--`` go to pytest."""
+    install(session, "tests", built_sdist())
+    session.run("leakmw", "doctor")
     session.run("pytest", *MOST, *session.posargs)
 
 

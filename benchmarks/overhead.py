@@ -1,6 +1,6 @@
 """What leakmw costs: CPU per request against the bare app, as ratios of one run.
 
-python benchmarks/overhead.py [counting] [in-process] [tracing] [instructions]
+python benchmarks/overhead.py [default] [counting] [in-process] [tracing] [instructions]
 """
 
 from __future__ import annotations
@@ -49,12 +49,8 @@ CASES = [
     *(Case(app, server) for server in ("gunicorn sync", "gunicorn gthread") for app in WSGI),
     *(Case(app, server) for server in ("uvicorn", "uvicorn[standard]") for app in ASGI),
 ]
-TRACED = [
-    Case("page_flask", "gunicorn gthread"),
-    Case("page_starlette", "uvicorn"),
-    Case("hello_flask", "gunicorn gthread"),
-    Case("hello_starlette", "uvicorn"),
-]
+PAGES = [Case("page_flask", "gunicorn gthread"), Case("page_starlette", "uvicorn")]
+TRACED = [*PAGES, Case("hello_flask", "gunicorn gthread"), Case("hello_starlette", "uvicorn")]
 
 
 class Effort(NamedTuple):
@@ -89,6 +85,16 @@ def counting(effort: Effort) -> str:
     )
 
 
+def default(effort: Effort) -> str:
+    """Compare the bare app with leakmw at its default settings, snapshots included."""
+    rows = []
+    for case in [*PAGES, *CASES]:
+        costs = measured(case, ("bare", "leakmw"), effort)
+        bare = Spread.of([seconds * 1e6 for seconds in costs["bare"]]).shown(0)
+        rows.append((case.title, bare, ratio(costs["leakmw"], costs["bare"])))
+    return table(("app, server", "bare, µs of CPU per request", "leakmw"), rows)
+
+
 def tracing(effort: Effort) -> str:
     """Compare leakmw on tracemalloc with tracemalloc alone, snapshots included."""
     rows = []
@@ -119,12 +125,13 @@ def in_process(effort: Effort) -> str:
 def instructions(_: Effort) -> str:
     """Count the instructions of a request in user space, which no other load disturbs."""
     rows = []
-    for case in CASES:
-        bare, watched = (instructions_per_request(case, name) for name in ("bare", "counting"))
-        added = f"{watched - bare:,.0f}"
-        rows.append((case.title, f"{bare:,.0f}", added, f"{watched / bare:.3f}"))
-    head = ("app, server", "bare, instructions per request", "counting adds", "ratio")
-    return table(head, rows)
+    for case in [*PAGES, *CASES]:
+        bare, counts, all_of_it = (
+            instructions_per_request(case, name) for name in ("bare", "counting", "leakmw")
+        )
+        ratios = (f"{counts / bare:.3f}", f"{all_of_it / bare:.3f}")
+        rows.append((case.title, f"{bare:,.0f}", *ratios))
+    return table(("app, server", "bare, instructions per request", "counting", "leakmw"), rows)
 
 
 def measured(
@@ -206,6 +213,7 @@ def instructions_of(case: Case, variant: str, requests: int) -> int:
 
 
 SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
+    "default": (default, Effort(rounds=3, blocks=24, requests=304)),
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
     "tracing": (tracing, Effort(rounds=1, blocks=7, requests=SNAPSHOT_EVERY)),
@@ -218,7 +226,7 @@ def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "section", nargs="*", default=[*islice(SECTIONS, 3)], choices=SECTIONS, metavar="section"
+        "section", nargs="*", default=[*islice(SECTIONS, 4)], choices=SECTIONS, metavar="section"
     )
     for name in Effort._fields:
         parser.add_argument(f"--{name}", type=int)

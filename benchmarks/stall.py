@@ -2,9 +2,9 @@
 
 python benchmarks/stall.py [--blocks 1500000] [--rounds 7]
 
-A ticker serves one small request after another through the face and notes how long each took to
-come back: alone, while leakmw takes snapshots, and while tracemalloc's own ``take_snapshot`` and
-``compare_to`` run on another thread, all in one process with the same live blocks.
+A ticker serves one small request after another through the face and notes how long after its time
+each came back: alone, while leakmw takes snapshots, and while tracemalloc's own ``take_snapshot``
+and ``compare_to`` run on another thread, all in one process with the same live blocks.
 """
 
 from __future__ import annotations
@@ -88,9 +88,14 @@ class Ticker:
         self._stop.set()
         self._thread.join()
 
-    def note(self, started: float) -> None:
-        """Remember a request that was due at *started*."""
-        self.longest = max(self.longest, time.perf_counter() - started)
+    def note(self, due: float) -> float:
+        """Remember a request that was to begin at *due*, and return when the next one is.
+
+        A request that could not even begin has waited, too.
+        """
+        now = time.perf_counter()
+        self.longest = max(self.longest, now - due)
+        return now + TICK_SECONDS
 
     def _run(self) -> None:
         raise NotImplementedError
@@ -104,14 +109,14 @@ class Threaded(Ticker):
         self._face = face
 
     def _run(self) -> None:
+        due = time.perf_counter()
         while not self._stop.is_set():
-            started = time.perf_counter()
             environ: dict[str, Any] = {}
             setup_testing_defaults(environ)
             body: Any = self._face(environ, _start_response)
             list(body)
             body.close()
-            self.note(started)
+            due = self.note(due)
             time.sleep(TICK_SECONDS)
 
 
@@ -126,11 +131,11 @@ class Looped(Ticker):
         asyncio.run(self._serve())
 
     async def _serve(self) -> None:
+        due = time.perf_counter()
         while not self._stop.is_set():
-            started = time.perf_counter()
             scope = {"type": "http", "method": "GET", "path": "/", "headers": []}
             await self._face(scope, _receive, _send)
-            self.note(started)
+            due = self.note(due)
             await asyncio.sleep(TICK_SECONDS)
 
 
@@ -194,8 +199,8 @@ def main() -> None:
     chosen = parser.parse_args()
     tracemalloc.start(FRAMES)
     kept = heap(chosen.blocks)  # noqa: F841  # alive until the end
-    wsgi = WsgiFace(wsgi_app, every=NEVER, frames=FRAMES)
-    asgi = AsgiFace(asgi_app, every=NEVER, frames=FRAMES)
+    wsgi = WsgiFace(wsgi_app, every=NEVER, engine="tracemalloc", frames=FRAMES)
+    asgi = AsgiFace(asgi_app, every=NEVER, engine="tracemalloc", frames=FRAMES)
     print(f"About {chosen.blocks:,} live blocks, {FRAMES} frames. {machine()}\n")
     for title, ticker, monitor in (
         ("Threads", Threaded(wsgi), wsgi.monitor),

@@ -64,7 +64,7 @@ def _watch() -> Iterator[Watch]:
     made: list[weakref.ref[Monitor]] = []
 
     def watch(**settings: Any) -> Monitor:
-        monitor = Monitor(Settings(**{"frames": 4, **settings}), by_path)
+        monitor = Monitor(Settings(**{"engine": "tracemalloc", "frames": 4, **settings}), by_path)
         made.append(weakref.ref(monitor))
         return monitor
 
@@ -489,7 +489,8 @@ from leakmw.monitor import Monitor
 from leakmw.records import Route
 from leakmw.settings import Settings
 
-monitor = Monitor(Settings(frames=1, every=5), lambda request: Route("GET", "/"))
+settings = Settings(engine="tracemalloc", frames=1, every=5)
+monitor = Monitor(settings, lambda request: Route("GET", "/"))
 
 def serve(times):
     for _ in range(times):

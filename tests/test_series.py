@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leakmw.analysis.series import collect, comparable
+from leakmw.analysis.series import Place, collect, comparable
 from leakmw.records import Frame, Span
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def test_paths_to_one_site_through_one_view_are_one_place(history: History) -> N
             views=VIEWS,
         )
     (series,) = collect(history.snapshots)
-    assert series.place == (Frame("shop.py", 5), frozenset({"GET /a"}), True)
+    assert series.place == Place(Frame("shop.py", 5), frozenset({"GET /a"}), in_visit=True)
     assert series.bytes == [1000, 1020]
     assert series.traceback == (Frame("views.py", 12), Frame("shop.py", 5))
 

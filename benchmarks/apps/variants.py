@@ -10,7 +10,7 @@ from leakmw import monitor
 
 VARIANT = os.environ.get("BENCHMARK_VARIANT", "bare")
 """``bare``; ``disabled``; ``counting``, without thread, tracing and snapshots; ``tracing`` with
-tracemalloc but without leakmw; ``leakmw`` with both."""
+tracemalloc but without leakmw; ``leakmw`` with all that its settings ask for."""
 
 WATCHED = VARIANT in {"counting", "leakmw", "disabled"}
 FRAMES = int(os.environ.get("LEAKMW_FRAMES", "32"))
@@ -32,6 +32,7 @@ if VARIANT == "counting":
     vars(monitor)["Background"] = _NoThread
 if VARIANT == "disabled":
     os.environ["LEAKMW_ENABLED"] = "no"
-if VARIANT in {"tracing", "leakmw"}:
+ENGINE = os.environ.get("LEAKMW_ENGINE")
+if VARIANT == "tracing" or (VARIANT == "leakmw" and ENGINE == "tracemalloc"):
     # from the same moment on in both, so that they trace the same blocks
     tracemalloc.start(FRAMES)

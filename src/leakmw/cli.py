@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -65,6 +66,14 @@ def _parser() -> argparse.ArgumentParser:
         help="how many requests to send (default: %(default)s; half of that is too few to tell)",
     )
     demo.set_defaults(command=_demo)
+    doctor = commands.add_parser(
+        "doctor",
+        help="look whether this Python can do all that leakmw needs",
+        description="Look whether this Python can do all that leakmw needs, and say what to do. "
+        "Exit status: 0 if all is well, 1 if not.",
+    )
+    doctor.add_argument("--json", action="store_true", help="print what was found as JSON")
+    doctor.set_defaults(command=_doctor)
     return parser
 
 
@@ -85,6 +94,20 @@ def _demo(options: argparse.Namespace) -> int:
         return run(requests=options.requests, healthy=options.healthy, as_json=options.json)
     except ServerError as error:
         return _fail(str(error), 1)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from leakmw.doctor import examine
+
+    checks = examine()
+    if options.json:
+        print(json.dumps([check._asdict() for check in checks], indent=2))
+    else:
+        for check in checks:
+            print(f"{'ok' if check.good else 'bad':4}{check.name:8}{check.found}")
+            if check.remedy:
+                print(f"            {check.remedy}")
+    return 0 if all(check.good for check in checks) else 1
 
 
 def _fail(message: str, status: int) -> int:

@@ -13,8 +13,9 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, outward, process
-from leakmw.pipeline import Pipeline
+from leakmw.pipeline import Pipeline, check
 from leakmw.records import UNMATCHED, Failure, Snapshot, SnapshotError, Visit
+from leakmw.visits.current import CURRENT, OURS, enter, leave
 from leakmw.visits.endpoints import Endpoints
 
 if TYPE_CHECKING:
@@ -61,15 +62,20 @@ class Monitor:
 
         route: How this face names a visit from its environ or scope.
 
+    Raises:
+        SettingsError: If this Python cannot do what they ask for.
+
     Attributes:
         known: Returns what counts the visits of a method and a template that have been seen, for
             a face that sees both at once; ``None`` for all others, and if the user names visits.
     """
 
     def __init__(self, settings: Settings, route: Callable[[Mapping[str, Any]], Route]) -> None:
+        check(settings)
         self._settings = settings
         self._route = route
         self._every = settings.every
+        self._follows = settings.engine != "tracemalloc"
         self._endpoints = Endpoints(settings.max_endpoints)
         self.known = self._endpoints.known if settings.endpoint is None else _unknown
         self._tally = self._by_route if settings.endpoint is None else self._by_namer
@@ -94,7 +100,10 @@ class Monitor:
         if self._pid != process.pid:
             self._settle_in()
         self._begun += 1
-        return Visit()
+        visit = Visit()
+        if self._follows:
+            enter(visit)
+        return visit
 
     def name(self, visit: Visit, request: Mapping[str, Any]) -> None:
         """Name *visit* from its environ or scope, unless it has a name."""
@@ -109,6 +118,8 @@ class Monitor:
         if visit.finished:
             return
         visit.finished = True
+        if self._follows:
+            leave(visit)
         tally = visit.endpoint
         if tally is None:
             if request is not None:
@@ -245,7 +256,10 @@ class Monitor:
 
     def _built(self) -> Pipeline:
         if self._pipeline is None:
-            self._pipeline = Pipeline(self._settings, _weakly(self.failed), self._outward)
+            CURRENT.set(OURS)  # on this thread
+            self._pipeline = Pipeline(
+                self._settings, _weakly(self.failed), self._outward, (CURRENT, OURS)
+            )
             self._at_end.callback(self._pipeline.close)
         return self._pipeline
 

@@ -8,22 +8,25 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from leakmw import meters
 from leakmw.analysis.findings import analyse, compare, findings
 from leakmw.records import Memory, Report, Snapshot
 from leakmw.report.events import Events
+from leakmw.settings import SettingsError
 from leakmw.store.memory import MemoryStore
+from leakmw.tracers import sampling
 from leakmw.tracers.exact import ExactTracer
 from leakmw.tracers.functions import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextvars import ContextVar
 
     from leakmw.analysis.findings import Analysis
     from leakmw.background import Outward
-    from leakmw.records import Diff, Endpoint, Engine, Failure, Trace
+    from leakmw.records import Diff, Endpoint, Engine, Failure, Trace, Tracer
     from leakmw.settings import Settings
 
 
@@ -37,6 +40,8 @@ class Pipeline:
 
         outward: Calls what takes locks of the app.
 
+        current: Holds the current visit, and its value on leakmw's own thread.
+
     Attributes:
         store: The history; may be read from any thread.
     """
@@ -46,12 +51,13 @@ class Pipeline:
         settings: Settings,
         failed: Callable[[str, BaseException], None],
         outward: Outward,
+        current: tuple[ContextVar[Any], object],
     ) -> None:
         self.store = MemoryStore()
         self._settings = settings
         self._worker = meters.worker()
         self._events = Events(settings, self._worker, failed)
-        self._tracer = ExactTracer(settings.frames, meters.room_bytes, failed)
+        self._tracer = _tracer(settings, failed, current)
         self._outward = outward
         self._number = 0
 
@@ -144,8 +150,34 @@ class Pipeline:
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""
         children = self._tracer.child_cpu_seconds
-        spent = time.thread_time() + children
+        spent = time.thread_time() + children + self._tracer.hook_cpu_seconds
         return replace(self._tracer.engine(), cost_ratio=spent / (time.process_time() + children))
+
+
+def check(settings: Settings) -> None:
+    """Look whether this Python can do what *settings* ask for.
+
+    Raises:
+        SettingsError: If it cannot.
+    """
+    reason = sampling.unavailable()
+    if settings.engine == "sampling" and reason:
+        raise SettingsError(
+            f"leakmw: setting 'engine' has the value 'sampling': its extension does not load "
+            f"({reason}); `leakmw doctor` says what to do, and engine='auto' does without it"
+        )
+
+
+def _tracer(
+    settings: Settings,
+    failed: Callable[[str, BaseException], None],
+    current: tuple[ContextVar[Any], object],
+) -> Tracer:
+    if settings.engine == "tracemalloc" or (settings.engine == "auto" and sampling.unavailable()):
+        return ExactTracer(settings.frames, meters.room_bytes, failed)
+    return sampling.SamplingTracer(
+        settings.frames, settings.overhead, settings.sample_bytes, *current
+    )
 
 
 class _Moment:

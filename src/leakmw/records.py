@@ -84,13 +84,15 @@ class Visit:
     Attributes:
         endpoint: The endpoint's tally once the visit has a name; ``None`` before.
         finished: Whether it was counted.
+        outer: The visit in the middle of which this one began, until it is over.
     """
 
-    __slots__ = ("endpoint", "finished")
+    __slots__ = ("endpoint", "finished", "outer")
 
     def __init__(self) -> None:
         self.endpoint: Any = None
         self.finished = False
+        self.outer: Visit | None = None
 
 
 class Endpoint(NamedTuple):
@@ -107,6 +109,22 @@ class Endpoint(NamedTuple):
     views: tuple[Span, ...] = ()
 
 
+class Birth(NamedTuple):
+    """What was born in one window and is still alive.
+
+    Attributes:
+        window: Number of the window; the oldest one told apart holds all before it, too.
+        bytes: Live bytes.
+        blocks: Live blocks.
+        samples: Samples that say so.
+    """
+
+    window: int
+    bytes: int
+    blocks: int
+    samples: int
+
+
 class Row(NamedTuple):
     """Live memory of one origin at one moment.
 
@@ -117,7 +135,8 @@ class Row(NamedTuple):
         blocks: Live blocks.
         traceback: A whole traceback behind the path: the one that holds most bytes.
         endpoint: Endpoint it was born under, where the tracer knows.
-        birth: Window it was born in, where the tracer knows.
+        births: The same by window of birth, oldest first, where the tracer knows.
+        variance: Of the bytes, where they are estimated.
         in_visit: Whether it was born while a visit was on the stack; ``None`` when the traceback
             is too short to say.
     """
@@ -127,7 +146,8 @@ class Row(NamedTuple):
     blocks: int
     traceback: Traceback
     endpoint: str | None = None
-    birth: int | None = None
+    births: tuple[Birth, ...] = ()
+    variance: float = 0.0
     in_visit: bool | None = None
 
 
@@ -442,6 +462,10 @@ class Tracer(Protocol):
     @property
     def child_cpu_seconds(self) -> float:
         """CPU time that its forked children have used."""
+
+    @property
+    def hook_cpu_seconds(self) -> float:
+        """CPU time that it has used on the app's own threads, as far as it is known."""
 
 
 class Monitored(Protocol):

@@ -37,9 +37,8 @@ def _share(value: float) -> str | None:
 
 
 def _engine(value: str) -> str | None:
-    if value == "sampling":
-        return "this version has no sampling engine; use 'auto' or 'tracemalloc'"
-    return None if value in {"auto", "tracemalloc"} else "use 'auto' or 'tracemalloc'"
+    right = value in {"auto", "sampling", "tracemalloc"}
+    return None if right else "use 'auto', 'sampling' or 'tracemalloc'"
 
 
 def _frames(value: int) -> str | None:
@@ -127,7 +126,7 @@ class Settings:
     Attributes:
         enabled: ``False``: the face hands back the app, nothing runs.
         every: Visits between two snapshots.
-        engine: ``auto`` or ``tracemalloc``.
+        engine: ``auto``, ``sampling`` or ``tracemalloc``.
         overhead: Share of CPU time that taking samples may cost.
         sample_bytes: A fixed mean interval between samples instead, in bytes.
         frames: Deepest traceback kept.

@@ -38,6 +38,7 @@ class Share(NamedTuple):
         traceback: A whole traceback behind it.
         bytes: Growth in each window.
         blocks: The same in blocks.
+        estimated: Whether the growth itself is an estimate, from samples.
         solved: Whether it was told from the windows, and not by the traceback.
         margin: Half the width of the 95 % interval of its growth per visit or second, as far as
             that comes from telling endpoints apart.
@@ -49,6 +50,7 @@ class Share(NamedTuple):
     traceback: Traceback
     bytes: list[float]
     blocks: list[float]
+    estimated: bool = False
     solved: bool = False
     margin: float = 0.0
     candidates: tuple[str, ...] = ()
@@ -124,8 +126,9 @@ def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
         # none of them active: a websocket may leak for hours before its first visit is over
         told = active or list(one.place.endpoints)
         if len(told) == 1:
+            grown = steps(one.bytes), steps(one.blocks)
             shares.append(
-                Share(told[0], one.place, one.traceback, steps(one.bytes), steps(one.blocks))
+                Share(told[0], one.place, one.traceback, *grown, estimated=one.variance > 0)
             )
             continue
         weights: dict[str, Weight] = {}
@@ -151,7 +154,7 @@ def _solve(one: Series, active: Sequence[str], during: Windows) -> dict[str, Wei
         return {}
     growths = steps(one.bytes)
     block = max(one.bytes) / max(1, *one.blocks)
-    noise = block**2 * max(1, during.in_flight)
+    noise = block**2 * max(1, during.in_flight) + 2 * one.variance / len(growths)
     sign = 1.0 if sum(growths) >= 0 else -1.0
     return explain([sign * g for g in growths], regressors, preferred=preferred, noise=noise)
 
@@ -171,6 +174,7 @@ def _split(one: Series, weights: Mapping[str, Weight], during: Windows) -> Itera
             traceback=one.traceback,
             bytes=[p * g for p, g in zip(portion, steps(one.bytes), strict=True)],
             blocks=[p * g for p, g in zip(portion, steps(one.blocks), strict=True)],
+            estimated=one.variance > 0,
             solved=True,
             margin=_margin(weights, name),
             candidates=_candidates(weights) if name == BACKGROUND else (),

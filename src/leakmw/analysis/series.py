@@ -22,20 +22,31 @@ class Place(NamedTuple):
         site: The app's own innermost frame.
         endpoints: Endpoints through whose views all its tracebacks run; empty when through none.
         in_visit: Whether it is born inside visits; ``None`` when not known.
+        tagged: Whether each block carries its endpoint, so that no traceback has to tell.
     """
 
     site: Frame
     endpoints: frozenset[str]
     in_visit: bool | None
+    tagged: bool = False
 
 
 class Series(NamedTuple):
-    """Levels of one place, one for each snapshot."""
+    """Levels of one place, one for each snapshot.
+
+    Attributes:
+        place: Where it is born.
+        bytes: Live bytes.
+        blocks: Live blocks.
+        traceback: A whole traceback behind it.
+        variance: Of the last bytes, where they are estimated.
+    """
 
     place: Place
     bytes: list[int]
     blocks: list[int]
     traceback: Traceback
+    variance: float = 0.0
 
 
 def comparable(snapshots: Sequence[Snapshot]) -> Sequence[Snapshot]:
@@ -70,17 +81,18 @@ def _series(
 ) -> Series:
     sizes, counts = [0] * len(snapshots), [0] * len(snapshots)
     traceback: Traceback = ()
-    most = -1
+    most, variance = -1, 0.0
     for key in keys:
         rows = _filled([rows.get(key) for rows in levels], snapshots)
         for index, row in enumerate(rows):
             if row is not None:
                 sizes[index] += row.bytes
                 counts[index] += row.blocks
+        variance += rows[-1].variance if rows[-1] else 0.0
         last = next(row for row in reversed(rows) if row is not None)
         if last.bytes > most:
             most, traceback = last.bytes, last.traceback
-    return Series(place, sizes, counts, traceback)
+    return Series(place, sizes, counts, traceback, variance)
 
 
 def _filled(rows: list[Row | None], snapshots: Sequence[Snapshot]) -> list[Row | None]:
@@ -106,7 +118,7 @@ class _Views:
 
     def place(self, row: Row) -> Place:
         if row.endpoint is not None:
-            return Place(row.path[-1], frozenset({row.endpoint}), row.in_visit)
+            return Place(row.path[-1], frozenset({row.endpoint}), row.in_visit, tagged=True)
         # the frame that fewest endpoints share tells most: a base class's dispatch tells little
         through = [names for frame in row.path if (names := self._at(frame))]
         return Place(row.path[-1], min(through, key=len, default=frozenset()), row.in_visit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,8 +11,6 @@ from leakmw.analysis.fitting import ratio
 from leakmw.records import BACKGROUND, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from leakmw.analysis.attribution import Share, Windows
 
 SUSPECT_WINDOWS = 5
@@ -34,11 +33,18 @@ QUIET_WINDOWS = 3
 QUIET_SHARE = 0.02
 """Part of the whole growth that still counts as not growing."""
 
+SPANS = (1, 2, 3)
+"""Windows that are added up where growth is estimated: single ones may hold too few samples."""
+
 SETTLED_BYTES = 16 << 10
 """Growth below which nobody asks why it stopped."""
 
 MOST_CANDIDATES = 4
 """Endpoints named where it may be one of several."""
+
+
+_Windows = Sequence[tuple[float, float]]
+"""Growth and amount of each window in which the endpoint was visited at all."""
 
 
 class Judgement(NamedTuple):
@@ -63,13 +69,36 @@ def judge(share: Share, during: Windows) -> Judgement:
     """
     amounts = during.visits.get(share.endpoint, during.seconds)
     active = [(g, x) for g, x in zip(share.bytes, amounts, strict=True) if x > 0]
+    for size in SPANS if share.estimated else (1,):
+        evidence = _suspicion(share, _spans(active, size), size, during)
+        if evidence:
+            return Judgement(Verdict.SUSPECT, evidence)
+    return _settled(share, [growth for growth, _ in active])
+
+
+def _spans(active: _Windows, size: int) -> _Windows:
+    """Add up windows in spans of *size*, the last one full."""
+    spans = [active[end - size : end] for end in range(len(active), size - 1, -size)]
+    return [(sum(g for g, _ in span), sum(x for _, x in span)) for span in reversed(spans)]
+
+
+def _suspicion(share: Share, active: _Windows, size: int, during: Windows) -> tuple[str, ...]:
+    """Return why to suspect the growth; nothing if there is no reason."""
     every = [growth for growth, _ in active]
     run = _run(every)
-    if run >= SUSPECT_WINDOWS and not _waits_for_collector(share, run, during):
-        growths, base = every[-run:], [amount for _, amount in active[-run:]]
-        if _steady(growths, base, share.margin) and _new(growths, every[:-run]):
-            return Judgement(Verdict.SUSPECT, _suspicion(share, growths, base, during))
-    return _settled(share, every)
+    if run < SUSPECT_WINDOWS or _waits_for_collector(share, run * size, during):
+        return ()
+    growths, base = every[-run:], [amount for _, amount in active[-run:]]
+    if not _steady(growths, base, share.margin) or not _new(growths, every[:-run]):
+        return ()
+    unit = "bytes per request" if share.endpoint in during.visits else "bytes per second"
+    windows = f"{run} windows" if size == 1 else f"{run} spans of {size} windows"
+    series = ", ".join(f"{g / x:,.0f}" for g, x in zip(growths[-8:], base[-8:], strict=True))
+    return (
+        f"grew in each of the last {windows}: {series} {unit}",
+        _reason(share),
+        _collected(during.collections and during.collections[-run * size + 1 :]),
+    )
 
 
 def _waits_for_collector(share: Share, run: int, during: Windows) -> bool:
@@ -100,18 +129,6 @@ def _new(growths: Sequence[float], before: Sequence[float]) -> bool:
     return earlier[-1] + sum(growths) - highest >= NEW_SHARE * sum(growths)
 
 
-def _suspicion(
-    share: Share, growths: Sequence[float], base: Sequence[float], during: Windows
-) -> tuple[str, ...]:
-    unit = "bytes per request" if share.endpoint in during.visits else "bytes per second"
-    series = ", ".join(f"{g / x:,.0f}" for g, x in zip(growths[-8:], base[-8:], strict=True))
-    return (
-        f"grew in each of the last {len(growths)} windows: {series} {unit}",
-        _reason(share),
-        _collected(during.collections and during.collections[-len(growths) + 1 :]),
-    )
-
-
 def _collected(collections: Sequence[float] | None) -> str:
     """Say whether this may be garbage that only waits for the collector."""
     if collections is None:
@@ -124,6 +141,8 @@ def _collected(collections: Sequence[float] | None) -> str:
 
 
 def _reason(share: Share) -> str:
+    if share.place.tagged:
+        return "all of it was allocated in visits of this endpoint"
     if not share.solved:
         return "every traceback runs through the view of this endpoint"
     if share.candidates:

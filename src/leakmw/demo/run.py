@@ -24,6 +24,7 @@ LEAK = "POST /login"
 """The endpoint of the shop that leaks."""
 
 EVERY = 150
+SAMPLE_BYTES = 512  # a minute's traffic leaves little to see; the default suits a day's
 """Visits between two snapshots."""
 
 FRAMES = 12
@@ -57,7 +58,7 @@ def run(*, requests: int, healthy: bool, as_json: bool) -> int:
         ServerError: If the shop does not start, or stops answering.
     """
     token = secrets.token_hex(24)
-    settings = {"token": token, "every": EVERY, "frames": FRAMES}
+    settings = {"token": token, "every": EVERY, "frames": FRAMES, "sample_bytes": SAMPLE_BYTES}
     windows = -(-requests // EVERY)
     with serving(settings, leaky=not healthy) as url, _bar() as bar:
         task = bar.add_task("Visiting a small shop", total=windows * EVERY)

@@ -57,6 +57,8 @@ class ExactTracer:
         failed: Told when no child could be forked and this process had to do the work itself.
     """
 
+    hook_cpu_seconds = 0.0  # nobody knows what tracemalloc costs the app
+
     def __init__(
         self,
         frames: int,

@@ -70,10 +70,10 @@ def group(traces: Iterable[RawTrace], ownership: Ownership, cap: int = MAX_ROWS)
     origins: dict[tuple[RawTraceback, int], list[Any]] = {}
     own_bytes = 0
     for size, count, traceback, depth in _by_traceback(traces):
-        if _is_ours(traceback):
+        if is_ours(traceback):
             own_bytes += size
             continue
-        total = origins.setdefault(_origin(traceback, depth, ownership), [0, 0, -1, ()])
+        total = origins.setdefault(origin(traceback, depth, ownership), [0, 0, -1, ()])
         total[0] += size
         total[1] += count
         if size > total[2]:
@@ -99,14 +99,14 @@ def _by_traceback(traces: Iterable[RawTrace]) -> Iterable[list[Any]]:
     return totals.values()
 
 
-def _is_ours(traceback: RawTraceback) -> bool:
+def is_ours(traceback: RawTraceback) -> bool:
     """Whether leakmw allocated it: at the innermost frame, or anywhere on its own thread."""
     if ours(traceback[0][0]):
         return True
     return any(ours(file) and file not in PASSAGES for file, _ in traceback)
 
 
-def _origin(traceback: RawTraceback, depth: int, ownership: Ownership) -> tuple[RawTraceback, int]:
+def origin(traceback: RawTraceback, depth: int, ownership: Ownership) -> tuple[RawTraceback, int]:
     """Return the app's own frames, innermost first, and whether a visit is on the stack."""
     path: list[RawFrame] = []
     where = OUTSIDE if depth <= len(traceback) else UNKNOWN

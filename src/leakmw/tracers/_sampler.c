@@ -1,0 +1,833 @@
+/* The sampling tracer's hook on Python's allocators.
+
+   Every byte that Python allocates has the same small chance to be chosen: the gaps between chosen
+   bytes are exponential, so a block of s bytes is sampled with probability 1 - exp(-s / interval)
+   (Poisson sampling by bytes, as tcmalloc and Go do). A sample keeps the interval that it was taken
+   at, hence its weight, for as long as its block lives; sums over samples are unbiased
+   (Horvitz and Thompson, JASA 47, 1952).
+
+   What keeps the app safe, here where profilers crash:
+
+   - Only PYMEM_DOMAIN_MEM and PYMEM_DOMAIN_OBJ are hooked. Both are called with the GIL held, so
+     the GIL is the lock of all state below. The raw domain is not: hooking it would mean to take
+     the GIL inside malloc, which deadlocks native code.
+   - Inside the hook nothing is allocated from Python, no Python code runs, and no object is
+     deallocated: interpreter frames are read where they lie, as tracemalloc does; a reference that
+     turns out to be the last one waits in `dropped` for a call from Python. Nothing therefore
+     re-enters the hook, releases the GIL, or starts the collector (which Python 3.11 runs inside
+     an allocation).
+   - All tables are static: there is no allocation to fail, and pages that were never used are
+     not resident.
+   - Other interpreters of the process may have a GIL of their own. The hook looks whose thread it
+     is on before it touches a table.
+   - A block that is freed or moved is looked up before the allocator below gets it back, so that
+     its address cannot come back to us while it still stands in the table.
+   - Hooks are only taken out while they are on top. Below somebody else's they stay, and pass
+     everything through. Whether they are still reached is probed: tracemalloc.stop() puts back what
+     it found, and with it removes whoever came after it.
+   - After fork() the child has a consistent table, as whoever forks a Python process holds the
+     GIL. It starts anew from Python.                                                            */
+
+#define PY_SSIZE_T_CLEAN
+#ifndef LEAKMW_PUBLIC_FRAMES
+#define Py_BUILD_CORE 1
+#endif
+#include <Python.h>
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+
+#if PY_VERSION_HEX >= 0x030E0000
+#define LEAKMW_PUBLIC_FRAMES 1
+#endif
+#ifndef LEAKMW_PUBLIC_FRAMES
+#include <internal/pycore_context.h>
+#include <internal/pycore_frame.h>
+#include <internal/pycore_pystate.h>
+#endif
+
+#define SLOTS (1u << 15)      /* of the table of samples, at most half full */
+#define MOST_SAMPLES (SLOTS / 2)
+#define MOST_NODES (1u << 16) /* of the tree of tracebacks; 0 is its root */
+#define FILTER (1u << 17)     /* counters, each for the blocks of some 16-byte steps */
+#define MOST_DROPPED (1u << 15)
+#define MOST_FRAMES 128
+#define LEAST_INTERVAL 512.0
+#define MOST_INTERVAL (1024.0 * 1024 * 1024)
+#define FIRST_INTERVAL (128.0 * 1024)
+#define SAMPLES_BETWEEN_LOOKS 64   /* at the CPU time that sampling has taken */
+#define MOST_NANOSECONDS 100000u   /* believed of one sample: above, the thread was not running */
+
+typedef struct {
+    void *block;       /* NULL: the slot is free */
+    size_t size;
+    double interval;   /* mean gap in bytes that it was, or would have been, taken at */
+    PyObject *visit;   /* owned; NULL outside of visits */
+    uint32_t node;     /* innermost frame */
+    uint32_t birth;    /* window */
+} Sample;
+
+typedef struct {
+    PyCodeObject *code;  /* owned */
+    int lasti;           /* byte offset of the instruction */
+    uint32_t parent;     /* the caller */
+    uint32_t users;      /* samples, children and readers; 0: the node is free */
+    uint32_t next;       /* in its bucket, or of the free nodes */
+} Node;
+
+/* What Python reads: all samples as one string of these. */
+typedef struct {
+    uint32_t node;
+    uint32_t birth;
+    uint64_t size;
+    double interval;
+} Record;
+
+static Sample samples[SLOTS];
+static Node nodes[MOST_NODES];
+static uint32_t buckets[MOST_NODES];
+static uint8_t filter[FILTER];
+static PyObject *dropped[MOST_DROPPED];
+
+static struct {
+    PyMemAllocatorEx mem, obj;     /* those below ours */
+    PyInterpreterState *interpreter;
+    PyObject *variable;            /* context variable of the current visit */
+    PyObject *ignored;             /* its value where nothing is to be sampled */
+    uint64_t random;
+    double interval, least;        /* mean gap now, and the smallest that the tables bear */
+    double overhead;               /* share of CPU time to keep to; 0: the interval is fixed */
+    uint64_t spent, cpu_seen, spent_seen;   /* nanoseconds */
+    uint64_t taken, thinned, skipped;
+    uint32_t live, used_nodes, first_free, dropped, window, since_look;
+    int frames;
+    bool hooked, active, probing, reached;
+} state = {.window = 1};
+
+static int64_t gap = INT64_MAX;    /* bytes until the next sample */
+
+/* time and chance */
+
+static uint64_t
+nanoseconds(clockid_t clock)
+{
+    struct timespec now;
+    clock_gettime(clock, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+static void
+spend(uint64_t started)
+{
+    uint64_t elapsed = nanoseconds(CLOCK_MONOTONIC) - started;
+    state.spent += elapsed < MOST_NANOSECONDS ? elapsed : MOST_NANOSECONDS;
+}
+
+/* Uniform in (0, 1]: splitmix64 (Steele, Lea and Flood, OOPSLA 2014). */
+static double
+uniform(void)
+{
+    uint64_t z = (state.random += 0x9E3779B97F4A7C15u);
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBu;
+    return ((double)((z ^ (z >> 31)) >> 11) + 1.0) * 0x1.0p-53;
+}
+
+static void
+draw_gap(void)
+{
+    gap = state.active ? (int64_t)(-log(uniform()) * state.interval) : INT64_MAX;
+}
+
+static double
+chance(size_t size, double interval)
+{
+    return -expm1(-(double)size / interval);
+}
+
+/* references */
+
+static void
+drop(PyObject *object)
+{
+    if (object == NULL) {
+        return;
+    }
+    if (Py_REFCNT(object) > 1) {
+        Py_DECREF(object);
+    } else if (state.dropped < MOST_DROPPED) {
+        dropped[state.dropped++] = object;
+    } /* else it is kept for good, which the limit in sample() makes all but impossible */
+}
+
+/* Deallocate what waits for it; called from Python alone. */
+static void
+bury(void)
+{
+    while (state.dropped > 0) {
+        PyObject *object = dropped[--state.dropped];
+        Py_DECREF(object);
+    }
+}
+
+/* the tree of tracebacks: a node is a frame below the same callers */
+
+static uint32_t
+bucket_of(uint32_t parent, PyCodeObject *code, int lasti)
+{
+    uint64_t key = ((uint64_t)(uintptr_t)code >> 4) * 0x9E3779B97F4A7C15u;
+    key ^= ((uint64_t)parent << 32 | (uint32_t)lasti) * 0xC2B2AE3D27D4EB4Fu;
+    return (uint32_t)((key ^ (key >> 29)) * 0x9E3779B97F4A7C15u >> 48) % MOST_NODES;
+}
+
+/* Return the node of a frame, a new one if need be, with no user added; 0 if there is no room. */
+static uint32_t
+child_of(uint32_t parent, PyCodeObject *code, int lasti)
+{
+    uint32_t *bucket = &buckets[bucket_of(parent, code, lasti)];
+    for (uint32_t i = *bucket; i != 0; i = nodes[i].next) {
+        if (nodes[i].code == code && nodes[i].parent == parent && nodes[i].lasti == lasti) {
+            return i;
+        }
+    }
+    uint32_t made = state.first_free;
+    if (made != 0) {
+        state.first_free = nodes[made].next;
+    } else if (state.used_nodes + 1 < MOST_NODES) {
+        made = ++state.used_nodes;
+    } else {
+        return 0;
+    }
+    Py_INCREF(code);
+    nodes[made] = (Node){code, lasti, parent, 0, *bucket};
+    nodes[parent].users++;
+    *bucket = made;
+    return made;
+}
+
+/* Take one user from a node; free it, and callers that only it needed. */
+static void
+leave(uint32_t node)
+{
+    while (node != 0 && --nodes[node].users == 0) {
+        Node *gone = &nodes[node];
+        uint32_t *link = &buckets[bucket_of(gone->parent, gone->code, gone->lasti)];
+        while (*link != node) {
+            link = &nodes[*link].next;
+        }
+        *link = gone->next;
+        uint32_t parent = gone->parent;
+        drop((PyObject *)gone->code);
+        gone->code = NULL;
+        gone->next = state.first_free;
+        state.first_free = node;
+        node = parent;
+    }
+}
+
+typedef struct {
+    PyCodeObject *code;
+    int lasti;
+} Place;
+
+#ifndef LEAKMW_PUBLIC_FRAMES
+/* The frames as they lie in the interpreter: nothing is made, counted or kept. */
+static int
+walk(PyThreadState *thread, Place *places)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    _PyInterpreterFrame *frame = thread->current_frame;
+#else
+    _PyInterpreterFrame *frame = thread->cframe->current_frame;
+#endif
+    int depth = 0;
+    for (; frame != NULL && depth < state.frames; frame = frame->previous) {
+        if (_PyFrame_IsIncomplete(frame)) {
+            continue;  /* being set up or torn down, or no frame of Python code */
+        }
+#if PY_VERSION_HEX >= 0x030D0000
+        PyCodeObject *code = _PyFrame_GetCode(frame);
+#else
+        PyCodeObject *code = frame->f_code;
+#endif
+        places[depth++] = (Place){
+            code, _PyInterpreterFrame_LASTI(frame) * (int)sizeof(_Py_CODEUNIT)};
+    }
+    return depth;
+}
+#else
+/* Public functions only. They make frame objects: `gap` keeps those from being sampled. Their
+   frames own them, so that none is deallocated here; the collector does not run inside an
+   allocation where this is used. */
+static int
+walk(PyThreadState *thread, Place *places)
+{
+    int depth = 0;
+    int64_t kept = gap;
+    gap = INT64_MAX;
+    PyFrameObject *frame = PyThreadState_GetFrame(thread);
+    while (frame != NULL && depth < state.frames) {
+        PyCodeObject *code = PyFrame_GetCode(frame);
+        places[depth++] = (Place){code, PyFrame_GetLasti(frame)};
+        Py_DECREF(code);
+        PyFrameObject *caller = PyFrame_GetBack(frame);
+        Py_DECREF(frame);
+        frame = caller;
+    }
+    Py_XDECREF(frame);
+    gap = kept;
+    return depth;
+}
+#endif
+
+static uint32_t
+traceback_of(PyThreadState *thread)
+{
+    Place places[MOST_FRAMES];
+    uint32_t node = 0;
+    for (int i = walk(thread, places) - 1; i >= 0; i--) {
+        uint32_t child = child_of(node, places[i].code, places[i].lasti);
+        if (child == 0) {
+            break;  /* the callers alone are still true */
+        }
+        node = child;
+    }
+    return node;
+}
+
+/* the table of samples: linear probing, without tombstones */
+
+static inline uint8_t *
+counter_of(void *block)
+{
+    /* not hashed: what is freed lies where much was freed before, so the counters are in cache */
+    return &filter[((uintptr_t)block >> 4) % FILTER];
+}
+
+static uint32_t
+slot_of(void *block)
+{
+    return (uint32_t)(((uint64_t)(uintptr_t)block >> 4) * 0x9E3779B97F4A7C15u >> 49);
+}
+
+static void
+insert(Sample sample)
+{
+    uint32_t i = slot_of(sample.block);
+    while (samples[i].block != NULL) {
+        i = (i + 1) % SLOTS;
+    }
+    samples[i] = sample;
+    nodes[sample.node].users++;
+    state.live++;
+    uint8_t *counter = counter_of(sample.block);
+    if (*counter < UINT8_MAX) {
+        ++*counter;
+    }
+}
+
+static void
+take_out(uint32_t i)
+{
+    Sample gone = samples[i];
+    uint8_t *counter = counter_of(gone.block);
+    if (*counter < UINT8_MAX) {
+        --*counter;  /* a full one has lost count, and stays */
+    }
+    for (uint32_t j = (i + 1) % SLOTS; samples[j].block != NULL; j = (j + 1) % SLOTS) {
+        if (((j - slot_of(samples[j].block)) % SLOTS) >= ((j - i) % SLOTS)) {
+            samples[i] = samples[j];
+            i = j;
+        }
+    }
+    samples[i].block = NULL;
+    state.live--;
+    leave(gone.node);
+    drop(gone.visit);
+}
+
+/* Keep each sample with the chance that it would have had at the new interval. */
+static void
+thin(double interval)
+{
+    for (uint32_t i = 0; i < SLOTS;) {
+        Sample *one = &samples[i];
+        if (one->block != NULL && one->interval < interval) {
+            double keep = chance(one->size, interval) / chance(one->size, one->interval);
+            one->interval = interval;
+            if (uniform() >= keep) {
+                take_out(i);
+                state.thinned++;
+                continue;  /* another may have moved up */
+            }
+        }
+        i++;
+    }
+    state.interval = state.least = interval;
+}
+
+static bool
+is_crowded(void)
+{
+    return state.live >= MOST_SAMPLES ||
+           (state.used_nodes + MOST_FRAMES >= MOST_NODES && state.first_free == 0);
+}
+
+/* Move the interval so that sampling takes its share of the CPU time, and no more. */
+static void
+look_at_cost(void)
+{
+    uint64_t cpu = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
+    double share = (double)(state.spent - state.spent_seen) / (double)(cpu - state.cpu_seen + 1);
+    state.cpu_seen = cpu;
+    state.spent_seen = state.spent;
+    if (state.live < MOST_SAMPLES / 4 && state.least > LEAST_INTERVAL) {
+        state.least /= 2;
+    }
+    double factor = share / state.overhead;
+    factor = factor < 0.5 ? 0.5 : factor > 2 ? 2 : factor;
+    double interval = state.interval * factor;
+    interval = interval < state.least ? state.least : interval;
+    state.interval = interval < MOST_INTERVAL ? interval : MOST_INTERVAL;
+}
+
+/* PyContextVar_Get keeps what it found in the variable. Here that would be wrong: we may stand in
+   the middle of a set() or reset() of this very variable, which has emptied that place and counts
+   on it. Public API cannot put it back; there the variable must only ever be set(), never reset(),
+   as set() ends by filling it. */
+static int
+look_up(PyObject **value)
+{
+#ifdef LEAKMW_PUBLIC_FRAMES
+    return PyContextVar_Get(state.variable, Py_None, value);
+#else
+    PyContextVar *variable = (PyContextVar *)state.variable;
+    PyContextVar before = *variable;
+    int result = PyContextVar_Get(state.variable, Py_None, value);
+    variable->var_cached = before.var_cached;
+    variable->var_cached_tsid = before.var_cached_tsid;
+    variable->var_cached_tsver = before.var_cached_tsver;
+    return result;
+#endif
+}
+
+/* Return the current visit as a new reference, NULL for none; say whether to sample at all. */
+static bool
+current_visit(PyObject **visit)
+{
+    *visit = NULL;
+    if (look_up(visit) < 0) {
+        PyErr_Clear();
+        return false;
+    }
+    if (*visit == Py_None || *visit == state.ignored) {
+        bool wanted = *visit == Py_None;
+        Py_CLEAR(*visit);  /* both live on */
+        return wanted;
+    }
+    return true;
+}
+
+static bool
+is_finalizing(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+/* The thread that allocates, if it is one of our interpreter's. */
+static PyThreadState *
+our_thread(void)
+{
+#if PY_VERSION_HEX >= 0x030D0000
+    PyThreadState *thread = PyThreadState_GetUnchecked();
+#else
+    PyThreadState *thread = _PyThreadState_UncheckedGet();
+#endif
+    if (thread == NULL || PyThreadState_GetInterpreter(thread) != state.interpreter) {
+        return NULL;
+    }
+    return is_finalizing() ? NULL : thread;
+}
+
+static void
+sample(PyThreadState *thread, void *block, size_t size)
+{
+    PyObject *visit;
+    if (!current_visit(&visit)) {
+        return;
+    }
+    if (state.dropped >= MOST_DROPPED - MOST_SAMPLES) {
+        state.skipped++;  /* each sample may drop its visit: nobody has read for long */
+        drop(visit);
+        return;
+    }
+    double interval = state.interval;
+    while (is_crowded()) {
+        thin(state.interval * 2);
+    }
+    if (uniform() * chance(size, interval) >= chance(size, state.interval)) {
+        drop(visit);
+        return;  /* at the new interval it would not have been chosen */
+    }
+    uint32_t node = traceback_of(thread);
+    insert((Sample){block, size, state.interval, visit, node, state.window});
+    state.taken++;
+}
+
+static void Py_NO_INLINE
+chosen(void *block, size_t size)
+{
+    if (state.probing) {
+        state.reached = true;
+        return;
+    }
+    PyThreadState *thread = state.active ? our_thread() : NULL;
+    if (thread != NULL && block != NULL) {
+        uint64_t started = nanoseconds(CLOCK_MONOTONIC);
+        sample(thread, block, size);
+        spend(started);
+        if (state.overhead > 0 && ++state.since_look >= SAMPLES_BETWEEN_LOOKS) {
+            state.since_look = 0;
+            look_at_cost();
+        }
+    }
+    draw_gap();
+}
+
+static void Py_NO_INLINE
+released(void *block)
+{
+    if (our_thread() == NULL) {
+        return;
+    }
+    for (uint32_t i = slot_of(block); samples[i].block != NULL; i = (i + 1) % SLOTS) {
+        if (samples[i].block == block) {
+            uint64_t started = nanoseconds(CLOCK_MONOTONIC);
+            take_out(i);
+            spend(started);
+            return;
+        }
+    }
+}
+
+/* the hooks */
+
+static inline void *
+counted(void *block, size_t size)
+{
+    if ((gap -= (int64_t)size) < 0) {
+        chosen(block, size);
+    }
+    return block;
+}
+
+static void *
+hook_malloc(void *below, size_t size)
+{
+    PyMemAllocatorEx *allocator = below;
+    return counted(allocator->malloc(allocator->ctx, size), size);
+}
+
+static void *
+hook_calloc(void *below, size_t count, size_t size)
+{
+    PyMemAllocatorEx *allocator = below;
+    return counted(allocator->calloc(allocator->ctx, count, size), count * size);
+}
+
+static void *
+hook_realloc(void *below, void *old, size_t size)
+{
+    PyMemAllocatorEx *allocator = below;
+    void *block = allocator->realloc(allocator->ctx, old, size);
+    /* a failed one leaves the old block as it was; the GIL is held, so nobody else has got it */
+    if (block != NULL && old != NULL && *counter_of(old)) {
+        released(old);
+    }
+    return counted(block, size);
+}
+
+static void
+hook_free(void *below, void *block)
+{
+    PyMemAllocatorEx *allocator = below;
+    if (*counter_of(block)) {
+        released(block);
+    }
+    allocator->free(allocator->ctx, block);
+}
+
+static bool
+is_on_top(PyMemAllocatorDomain domain)
+{
+    PyMemAllocatorEx allocator;
+    PyMem_GetAllocator(domain, &allocator);
+    return allocator.malloc == hook_malloc;
+}
+
+static void
+hook(PyMemAllocatorDomain domain, PyMemAllocatorEx *below)
+{
+    if (!is_on_top(domain)) {
+        PyMem_GetAllocator(domain, below);
+        PyMemAllocatorEx ours = {below, hook_malloc, hook_calloc, hook_realloc, hook_free};
+        PyMem_SetAllocator(domain, &ours);
+    }
+}
+
+/* Say whether allocations of both domains still come to us. */
+static bool
+is_reached(void)
+{
+    bool both = true;
+    state.probing = true;
+    for (int obj = 0; obj < 2; obj++) {
+        state.reached = false;
+        gap = 0;
+        void *block = obj ? PyObject_Malloc(1) : PyMem_Malloc(1);
+        both = both && state.reached;
+        obj ? PyObject_Free(block) : PyMem_Free(block);
+    }
+    state.probing = false;
+    draw_gap();
+    return both;
+}
+
+static void
+clear(void)
+{
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        while (samples[i].block != NULL) {
+            take_out(i);
+        }
+        if (state.dropped > MOST_DROPPED / 2) {
+            bury();
+        }
+    }
+    memset(filter, 0, sizeof(filter));
+    bury();
+}
+
+/* for Python */
+
+PyDoc_STRVAR(start_doc,
+"start(variable, ignored, frames, overhead, interval, seed)\n--\n\n"
+"Begin sampling anew: what was sampled before is forgotten.\n\n"
+"Args:\n"
+"    variable: Context variable that holds the current visit.\n\n"
+"    ignored: Its value where nothing is to be sampled.\n\n"
+"    frames: Deepest traceback kept, at most 128.\n\n"
+"    overhead: Share of CPU time to keep to by moving the interval; 0 leaves it as it is.\n\n"
+"    interval: Mean gap in bytes to begin with.\n\n"
+"    seed: Of the gaps.\n\n"
+"Raises:\n"
+"    RuntimeError: In another interpreter than the main one.\n");
+
+static PyObject *
+sampler_start(PyObject *module, PyObject *args)
+{
+    PyObject *variable, *ignored;
+    int frames;
+    double overhead, interval;
+    unsigned long long seed;
+    if (!PyArg_ParseTuple(args, "O!OiddK", &PyContextVar_Type, &variable, &ignored, &frames,
+                          &overhead, &interval, &seed)) {
+        return NULL;
+    }
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "sampling works in the main interpreter only, and this is another one");
+        return NULL;
+    }
+    state.active = false;
+    gap = INT64_MAX;
+    clear();
+    state.interpreter = PyInterpreterState_Main();
+    Py_XSETREF(state.variable, Py_NewRef(variable));
+    Py_XSETREF(state.ignored, Py_NewRef(ignored));
+    state.frames = frames < 1 ? 1 : frames > MOST_FRAMES ? MOST_FRAMES : frames;
+    state.overhead = overhead;
+    state.interval = interval;
+    state.least = LEAST_INTERVAL;
+    state.random = seed;
+    state.since_look = 0;
+    state.cpu_seen = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
+    state.spent_seen = state.spent;
+    if (!state.hooked || !is_reached()) {
+        hook(PYMEM_DOMAIN_MEM, &state.mem);
+        hook(PYMEM_DOMAIN_OBJ, &state.obj);
+        state.hooked = true;
+    }
+    state.active = true;
+    draw_gap();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(stop_doc,
+"stop()\n--\n\n"
+"End sampling and forget all samples. Hooks below somebody else's stay and do nothing.\n");
+
+static PyObject *
+sampler_stop(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    state.active = false;
+    gap = INT64_MAX;
+    clear();
+    if (state.hooked && is_on_top(PYMEM_DOMAIN_MEM) && is_on_top(PYMEM_DOMAIN_OBJ)) {
+        PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &state.mem);
+        PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &state.obj);
+        state.hooked = false;
+    }
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(read_doc,
+"read()\n--\n\n"
+"Return all samples and begin a new window of births.\n\n"
+"Returns:\n"
+"    A string of records of 24 bytes in native order: node and birth (uint32), size (uint64) and\n"
+"    interval (double); and the visit of each, or None. The nodes stay until release().\n");
+
+static PyObject *
+sampler_read(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    bury();
+    int64_t kept = gap;
+    gap = INT64_MAX;  /* what is read does not change while it is read */
+    uint32_t count = state.live;
+    PyObject *records = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * sizeof(Record)));
+    PyObject *visits = PyTuple_New(count);
+    gap = kept;
+    if (records == NULL || visits == NULL || count != state.live) {
+        Py_XDECREF(records);
+        Py_XDECREF(visits);
+        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    }
+    Record *record = (Record *)PyBytes_AS_STRING(records);
+    Py_ssize_t number = 0;
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        Sample *one = &samples[i];
+        if (one->block == NULL) {
+            continue;
+        }
+        *record++ = (Record){one->node, one->birth, one->size, one->interval};
+        nodes[one->node].users++;
+        PyObject *visit = one->visit == NULL ? Py_None : one->visit;
+        PyTuple_SET_ITEM(visits, number++, Py_NewRef(visit));
+    }
+    state.window++;
+    return Py_BuildValue("(NN)", records, visits);
+}
+
+PyDoc_STRVAR(release_doc,
+"release(records)\n--\n\n"
+"Give back the nodes that read() holds for *records*, once.\n");
+
+static PyObject *
+sampler_release(PyObject *module, PyObject *records)
+{
+    char *text;
+    Py_ssize_t length;
+    if (PyBytes_AsStringAndSize(records, &text, &length) < 0) {
+        return NULL;
+    }
+    for (Record *one = (Record *)text; (char *)one < text + length; one++) {
+        leave(one->node);
+    }
+    bury();
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(frame_doc,
+"frame(node)\n--\n\n"
+"Return the node of the caller, 0 for none, and file, line and qualified name of the frame.\n");
+
+static PyObject *
+sampler_frame(PyObject *module, PyObject *number)
+{
+    unsigned long node = PyLong_AsUnsignedLong(number);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    if (node == 0 || node >= MOST_NODES || nodes[node].code == NULL) {
+        PyErr_SetString(PyExc_LookupError, "no such node");
+        return NULL;
+    }
+    Node *one = &nodes[node];
+    int line = PyCode_Addr2Line(one->code, one->lasti);
+    return Py_BuildValue("IOiO", one->parent, one->code->co_filename, line,
+                         one->code->co_qualname);
+}
+
+PyDoc_STRVAR(figures_doc,
+"figures()\n--\n\n"
+"Return figures by name: whether allocations reach the hook (``reached``), the mean gap in bytes\n"
+"(``interval``), samples ``live``, ``taken``, ``thinned`` and ``skipped``, ``nodes`` in use, CPU\n"
+"``seconds`` spent and static ``bytes``.\n");
+
+static PyObject *
+sampler_figures(PyObject *module, PyObject *Py_UNUSED(ignored))
+{
+    uint32_t free_nodes = 0;
+    for (uint32_t i = state.first_free; i != 0; i = nodes[i].next) {
+        free_nodes++;
+    }
+    Py_ssize_t bytes = sizeof(samples) + sizeof(nodes) + sizeof(buckets) + sizeof(filter) +
+                       sizeof(dropped);
+    return Py_BuildValue(
+        "{s:O,s:d,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
+        "reached", state.active && is_reached() ? Py_True : Py_False,
+        "interval", state.interval, "live", state.live,
+        "taken", (unsigned long long)state.taken, "thinned", (unsigned long long)state.thinned,
+        "skipped", (unsigned long long)state.skipped, "nodes", state.used_nodes - free_nodes,
+        "seconds", (double)state.spent * 1e-9, "bytes", bytes);
+}
+
+static PyMethodDef methods[] = {
+    {"start", sampler_start, METH_VARARGS, start_doc},
+    {"stop", sampler_stop, METH_NOARGS, stop_doc},
+    {"read", sampler_read, METH_NOARGS, read_doc},
+    {"release", sampler_release, METH_O, release_doc},
+    {"frame", sampler_frame, METH_O, frame_doc},
+    {"figures", sampler_figures, METH_NOARGS, figures_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static int
+execute(PyObject *module)
+{
+#ifdef Py_GIL_DISABLED
+    PyErr_SetString(PyExc_ImportError, "sampling needs the GIL, which this Python is built without");
+    return -1;
+#endif
+    return PyModule_AddIntConstant(module, "MOST_SAMPLES", MOST_SAMPLES);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "leakmw.tracers._sampler",
+    .m_doc = "The hook of the sampling tracer on Python's allocators.",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC
+PyInit__sampler(void)
+{
+    return PyModuleDef_Init(&definition);
+}

@@ -1,0 +1,30 @@
+from contextvars import ContextVar
+from typing import TypedDict
+
+MOST_SAMPLES: int
+
+class Figures(TypedDict):
+    reached: bool
+    interval: float
+    live: int
+    taken: int
+    thinned: int
+    skipped: int
+    nodes: int
+    seconds: float
+    bytes: int
+
+def start(
+    variable: ContextVar[object],
+    ignored: object,
+    frames: int,
+    overhead: float,
+    interval: float,
+    seed: int,
+    /,
+) -> None: ...
+def stop() -> None: ...
+def read() -> tuple[bytes, tuple[object, ...]]: ...
+def release(records: bytes, /) -> None: ...
+def frame(node: int, /) -> tuple[int, str, int, str]: ...
+def figures() -> Figures: ...

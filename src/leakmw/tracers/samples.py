@@ -1,0 +1,199 @@
+"""Group samples by origin, endpoint and birth, each with the weight of what it stands for."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from leakmw.records import Birth, Frame, Row, Traceback
+from leakmw.tracers.grouping import IN_VISIT, MAX_ROWS, UNKNOWN, is_ours, origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from leakmw.tracers.ownership import Ownership
+
+    FrameOf = Callable[[int], tuple[int, str, int, str]]
+    """Returns the caller of a node, 0 for none, and its file, line and function."""
+
+RECORD = struct.Struct("=IIQd")
+"""One sample as the hook writes it: node, birth, size, interval."""
+
+MAX_BIRTHS = 16
+"""Windows of birth that are told apart; what is older counts with the oldest of them."""
+
+
+class Weighted(NamedTuple):
+    """Samples by origin.
+
+    Attributes:
+        rows: By origin and endpoint, most bytes first.
+        complete: Whether all of them are there.
+        own_bytes: What leakmw itself holds, in bytes.
+    """
+
+    rows: tuple[Row, ...]
+    complete: bool
+    own_bytes: int
+
+
+class Weight(NamedTuple):
+    """What one sample stands for, without bias.
+
+    A block of s bytes is sampled with probability p = 1 - exp(-s / interval), so it stands for
+    1 / p blocks like it (Horvitz and Thompson, JASA 47, 1952), with a variance of (1 - p) / p².
+
+    Attributes:
+        bytes: Bytes.
+        blocks: Blocks.
+        variance: Of the bytes.
+    """
+
+    bytes: float
+    blocks: float
+    variance: float
+
+
+def weigh(size: int, interval: float) -> Weight:
+    """Return what a sample stands for.
+
+    Args:
+        size: Bytes of the block.
+
+        interval: Mean bytes between two samples.
+    """
+    missed = math.exp(-size / interval)
+    blocks = 1.0 / -math.expm1(-size / interval)
+    return Weight(size * blocks, blocks, missed * (size * blocks) ** 2)
+
+
+def group(
+    records: bytes,
+    visits: Sequence[Any],
+    frame_of: FrameOf,
+    ownership: Ownership,
+    cap: int = MAX_ROWS,
+) -> Weighted:
+    """Group samples by the app's own frames and by endpoint.
+
+    Args:
+        records: All samples, packed.
+
+        visits: The visit in which each was taken; ``None`` outside of visits.
+
+        frame_of: Looks up a node of a traceback.
+
+        ownership: Tells the app's own files.
+
+        cap: Rows kept, those with most bytes.
+    """
+    tracebacks = _Tracebacks(frame_of, ownership)
+    totals: dict[tuple[Any, ...], _Total] = {}
+    own_bytes = 0.0
+    for (node, birth, size, interval), visit in zip(
+        RECORD.iter_unpack(records), visits, strict=True
+    ):
+        weight = weigh(size, interval)
+        known = tracebacks.of(node)
+        if known is None:
+            own_bytes += weight.bytes
+            continue
+        path, where, traceback = known
+        tally = None if visit is None else visit.endpoint
+        endpoint = None if tally is None else tally.name
+        in_visit = True if visit is not None else where
+        total = totals.setdefault((path, endpoint, in_visit), _Total())
+        total.add(birth, weight, traceback)
+    rows = sorted(_rows(totals), key=lambda row: -row.bytes)
+    return Weighted(tuple(rows[:cap]), len(rows) <= cap, round(own_bytes))
+
+
+class _Total:
+    """What the samples of one row add up to."""
+
+    __slots__ = ("births", "most", "traceback", "variance")
+
+    def __init__(self) -> None:
+        self.births: dict[int, list[float]] = {}
+        self.most = -1.0
+        self.traceback: Traceback = ()
+        self.variance = 0.0
+
+    def add(self, birth: int, weight: Weight, traceback: Traceback) -> None:
+        """Count one sample."""
+        born = self.births.setdefault(birth, [0.0, 0.0, 0.0])
+        born[0] += weight.bytes
+        born[1] += weight.blocks
+        born[2] += 1
+        self.variance += weight.variance
+        if weight.bytes > self.most:
+            self.most, self.traceback = weight.bytes, traceback
+
+
+def _rows(totals: dict[tuple[Any, ...], _Total]) -> Iterator[Row]:
+    for (path, endpoint, in_visit), total in totals.items():
+        births = _births(total.births)
+        yield Row(
+            path=path,
+            bytes=sum(birth.bytes for birth in births),
+            blocks=sum(birth.blocks for birth in births),
+            traceback=total.traceback,
+            endpoint=endpoint,
+            births=births,
+            variance=total.variance,
+            in_visit=in_visit,
+        )
+
+
+def _births(born: dict[int, list[float]]) -> tuple[Birth, ...]:
+    oldest = max(born) - MAX_BIRTHS + 1
+    folded: dict[int, list[float]] = {}
+    for window, amounts in born.items():
+        before = folded.get(max(window, oldest), (0.0, 0.0, 0.0))
+        folded[max(window, oldest)] = [a + b for a, b in zip(before, amounts, strict=True)]
+    return tuple(
+        Birth(window, round(size), round(blocks), round(samples))
+        for window, (size, blocks, samples) in sorted(folded.items())
+    )
+
+
+class _Tracebacks:
+    """Resolves nodes of the hook's tree, each once."""
+
+    def __init__(self, frame_of: FrameOf, ownership: Ownership) -> None:
+        self._frame_of = frame_of
+        self._ownership = ownership
+        self._frames: dict[int, tuple[int, Frame]] = {}
+        self._known: dict[int, tuple[Traceback, bool | None, Traceback] | None] = {}
+
+    def of(self, node: int) -> tuple[Traceback, bool | None, Traceback] | None:
+        """Return path, in-visit and traceback of a node; ``None`` if it is leakmw's own."""
+        if node not in self._known:
+            self._known[node] = self._resolved(node)
+        return self._known[node]
+
+    def _resolved(self, node: int) -> tuple[Traceback, bool | None, Traceback] | None:
+        inward = tuple(self._up(node))
+        if not inward:
+            inward = (NOWHERE,)
+        raw = tuple((frame.file, frame.line) for frame in inward)
+        if is_ours(raw):
+            return None
+        own, where = origin(raw, len(raw), self._ownership)
+        places = dict(zip(raw, inward, strict=True))
+        path = tuple(places[place] for place in reversed(own))
+        return path, None if where == UNKNOWN else where == IN_VISIT, inward[::-1]
+
+    def _up(self, node: int) -> Iterable[Frame]:
+        while node:
+            known = self._frames.get(node)
+            if known is None:
+                caller, file, line, function = self._frame_of(node)
+                known = self._frames[node] = caller, Frame(file, line, function)
+            node, frame = known
+            yield frame
+
+
+NOWHERE = Frame("<unknown>", 0)
+"""Where a block is born while no Python code runs."""

@@ -1,0 +1,188 @@
+"""The sampling tracer: always on, live memory by endpoint and origin from a hook in C."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from typing import TYPE_CHECKING, Any
+
+from leakmw.records import Engine, Trace
+from leakmw.tracers.ownership import Ownership
+from leakmw.tracers.samples import group
+
+try:
+    from leakmw.tracers import _sampler
+except ImportError as error:
+    _missing: str | None = str(error)
+else:
+    _missing = None
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import ContextVar
+
+    Digest = Callable[[Trace], Any]
+
+FIRST_INTERVAL = 64 << 10
+"""Mean bytes between two samples before the cost is known."""
+
+
+def unavailable() -> str | None:
+    """Return why this Python cannot sample; ``None`` if it can."""
+    return _missing
+
+
+class _Hook:
+    """The one hook of a process, which all tracers in it share.
+
+    Attributes:
+        grouping: Grows by one whenever sampling begins anew: nothing before can be compared.
+    """
+
+    def __init__(self) -> None:
+        self.grouping = 0
+        self._pid = 0
+        self._users = 0
+
+    def join(self, begin: Callable[[], None]) -> None:
+        """Begin sampling unless this process does."""
+        if self._pid != os.getpid():  # a forked child inherits its parent's samples
+            self._pid, self._users = os.getpid(), 0
+        if self._users == 0:
+            self.renew(begin)
+        self._users += 1
+
+    def renew(self, begin: Callable[[], None]) -> None:
+        """Begin sampling anew."""
+        begin()
+        self.grouping += 1
+
+    def leave(self) -> None:
+        """End sampling when nobody needs it any more."""
+        if self._pid == os.getpid():
+            self._users -= 1
+            if self._users == 0:
+                _sampler.stop()
+
+
+_hook = _Hook()
+
+
+class SamplingTracer:
+    """Live memory by endpoint and origin, estimated from samples at a bounded cost.
+
+    Several in one process share the hook: the settings of the first are the ones in force.
+
+    Args:
+        frames: Deepest traceback kept.
+
+        overhead: Share of CPU time that taking samples may cost.
+
+        sample_bytes: A fixed mean interval in bytes instead.
+
+        visit: Holds the current visit.
+
+        ours: Its value on leakmw's own thread, where nothing is sampled.
+    """
+
+    child_cpu_seconds = 0.0
+
+    def __init__(
+        self,
+        frames: int,
+        overhead: float,
+        sample_bytes: int | None,
+        visit: ContextVar[Any],
+        ours: object,
+    ) -> None:
+        self._frames = frames
+        self._overhead = overhead
+        self._sample_bytes = sample_bytes
+        self._visit = visit
+        self._ours = ours
+        self._started = False
+        self._own_bytes = 0
+        self._packages: frozenset[str] = frozenset()
+        self._regrouped = 0
+
+    def start(self) -> None:
+        """Begin sampling, unless this process does already."""
+        if not self._started:
+            _hook.join(self._begin)
+            self._started = True
+
+    def stop(self) -> None:
+        """Stop sampling if no other tracer in this process needs it."""
+        if self._started:
+            self._started = False
+            _hook.leave()
+
+    def engine(self) -> Engine:
+        """Describe the tracer."""
+        figures = _sampler.figures()
+        return Engine(
+            name="sampling",
+            frames=self._frames,
+            sample_bytes=round(figures["interval"]),
+            live_samples=figures["live"],
+            own_bytes=figures["bytes"] + self._own_bytes,
+        )
+
+    @property
+    def hook_cpu_seconds(self) -> float:
+        """CPU time that taking samples has cost on the app's own threads."""
+        return _sampler.figures()["seconds"]
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader of the figures must know."""
+        return ()
+
+    def trace(
+        self, views: frozenset[str], mark: Callable[[], None], digest: Digest | None = None
+    ) -> Trace:
+        """Return live memory by origin and endpoint.
+
+        Args:
+            views: Files in which the app's views stand.
+
+            mark: Called at the very moment that the trace shows.
+
+            digest: Plain computing on the trace.
+        """
+        self.start()
+        if not _sampler.figures()["reached"]:
+            _hook.renew(self._begin)  # a tracemalloc that ended has taken the hook with it
+        ownership = Ownership(views)
+        if ownership.packages != self._packages:
+            self._packages = ownership.packages
+            self._regrouped += 1
+        started = time.perf_counter()
+        mark()
+        records, visits = _sampler.read()
+        pause = time.perf_counter() - started
+        try:
+            weighted = group(records, visits, _sampler.frame, ownership)
+        finally:
+            _sampler.release(records)
+        del visits
+        self._own_bytes = weighted.own_bytes
+        trace = Trace(
+            rows=weighted.rows,
+            complete=weighted.complete,
+            grouping=_hook.grouping + self._regrouped,
+            how="in-process",
+            seconds=time.perf_counter() - started,
+            pause_seconds=pause,
+        )
+        return trace if digest is None else trace._replace(digest=digest(trace))
+
+    def _begin(self) -> None:
+        _sampler.start(
+            self._visit,
+            self._ours,
+            self._frames,
+            0.0 if self._sample_bytes else self._overhead,
+            float(self._sample_bytes or FIRST_INTERVAL),
+            random.getrandbits(64),
+        )

@@ -1,0 +1,110 @@
+"""CPython's own tests with every allocation under the hook: they must end as they do without.
+
+python tests/torture/run.py [--interval 256] [--modules test_list test_dict ...]
+
+Runs the test modules of the Python that runs this script twice, without and with the hook, and
+compares how each module ends. Exit status 1 if a module ends worse with it. What a module needs
+beyond Python is the same in both runs. ``PYTHONMALLOC=debug`` and the like are passed on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+MODULES = """
+test_abc test_array test_ast test_asyncio.test_events test_asyncio.test_futures
+test_asyncio.test_locks test_asyncio.test_queues test_asyncio.test_streams
+test_asyncio.test_tasks test_asyncgen test_bigmem test_binascii test_bool test_buffer
+test_builtin test_bytes test_call test_class test_codecs test_collections test_compile
+test_complex test_context test_contextlib test_copy test_coroutines test_csv test_ctypes
+test_dataclasses test_decimal test_deque test_descr test_dict test_dictviews test_dis
+test_dynamic test_enum test_enumerate test_exceptions test_exception_group test_extcall
+test_fork1 test_format test_frame test_frozenset test_fstring test_functools test_gc
+test_generators test_genexps test_grammar test_hash test_heapq test_index test_io test_iter
+test_itertools test_json test_list test_listcomps test_long test_lltrace test_math
+test_memoryview test_operator test_ordered_dict test_patma test_pickle test_pickletools
+test_queue test_range test_re test_richcmp test_scope test_set test_slice test_sort
+test_sqlite3 test_str test_struct test_struct_fields test_subclassinit test_super test_sys
+test_syntax test_thread test_threading test_traceback test_tracemalloc test_tuple
+test_type_annotations test_types test_typing test_unicodedata test_userdict test_userlist
+test_weakref test_weakset test_with test_xml_etree_c test_yield_from test_zlib
+""".split()  # noqa: SIM905  # a hundred names read better so
+"""Modules of the standard library's tests that allocate in every way there is."""
+
+HERE = Path(__file__).parent
+SOURCE = HERE.parent.parent / "src"
+ENDED = re.compile(r"^\S+ \[ *\d+/\d+(?:/\d+)?\] (\S+) (.+?)(?: \(.*| -- .*)?$", re.MULTILINE)
+
+
+def say(text: str) -> None:
+    """Print at once: this takes minutes."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def ends(modules: Sequence[str], environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return how each module ends, as regrtest says it."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "test", "-j2", "--timeout", "900", *modules]
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+    found = dict(ENDED.findall(done.stdout))
+    for module, end in found.items():
+        if end != "passed" and "skipped" not in end:
+            say(f"  {module} {end}")
+    return found
+
+
+def available(modules: Sequence[str]) -> list[str]:
+    """Return those of *modules* that this Python has."""
+    tests = Path(sysconfig.get_path("stdlib"), "test")
+
+    def there(module: str) -> bool:
+        path = tests.joinpath(*module.split("."))
+        return path.is_dir() or path.with_suffix(".py").exists()
+
+    return [module for module in modules if there(module)]
+
+
+def main() -> int:
+    """Run both and compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--interval", type=float, default=256)
+    parser.add_argument("--modules", nargs="*", default=MODULES)
+    options = parser.parse_args()
+    modules = available(options.modules)
+    path = os.pathsep.join([str(HERE), os.environ.get("TORTURE_PATH", str(SOURCE))])
+    say(f"{sys.version.split()[0]}, {len(modules)} modules, without the hook")
+    without = ends(modules, {})
+    say("with it")
+    under = ends(modules, {"PYTHONPATH": path, "LEAKMW_TORTURE": str(options.interval)})
+    worse = [
+        module
+        for module in modules
+        if without.get(module) == "passed" and under.get(module) != "passed"
+    ]
+    passed = sum(end == "passed" for end in under.values())
+    say(f"{passed} of {len(modules)} passed with it; ended worse: {', '.join(worse) or 'none'}")
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
