@@ -291,6 +291,24 @@ def test_code_made_at_run_time_is_given_back() -> None:
         assert _sampler.figures()["nodes"] < most / 2
 
 
+def test_a_reader_that_holds_all_tracebacks_stops_nothing() -> None:
+    """What finds no room is skipped and counted, until the reader gives it back."""
+    kept = []
+    with sampled(8):
+        held = []
+        for number in range(70_000):
+            namespace: dict[str, Any] = {}
+            exec(f"made = lambda: {number}.5 + 0", namespace)  # noqa: S102
+            kept.append(namespace["made"]())
+            if number % 8000 == 0:
+                held.append(_sampler.read()[0])
+        kept.append(bytes(1000))
+        assert _sampler.figures()["live"] <= _sampler.MOST_SAMPLES
+        for records in held:
+            _sampler.release(records)
+    assert _sampler.figures()["nodes"] == 0
+
+
 def test_a_large_share_stays_within_the_budget() -> None:
     """With a budget the interval moves until sampling costs what it may."""
     _sampler.start(VISIT, OURS, 32, 0.02, 512.0, 1)

@@ -44,7 +44,7 @@ test_weakref test_weakset test_with test_xml_etree_c test_yield_from test_zlib
 
 HERE = Path(__file__).parent
 SOURCE = HERE.parent.parent / "src"
-ENDED = re.compile(r"^\S+ \[ *\d+/\d+(?:/\d+)?\] (\S+) (.+?)(?: \(.*| -- .*)?$", re.MULTILINE)
+ENDED = re.compile(r"\[ *\d+/\d+(?:/\d+)?\] (\S+) (.+?)(?: \(.*| -- .*)?$", re.MULTILINE)
 
 
 def say(text: str) -> None:

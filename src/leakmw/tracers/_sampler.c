@@ -463,14 +463,16 @@ sample(PyThreadState *thread, void *block, size_t size)
     if (!current_visit(&visit)) {
         return;
     }
-    if (state.dropped >= MOST_DROPPED - MOST_SAMPLES) {
-        state.skipped++;  /* each sample may drop its visit: nobody has read for long */
+    double interval = state.interval;
+    while (is_crowded() && state.live > 0) {
+        thin(state.interval * 2);
+    }
+    /* a reader may hold the nodes still; and each sample may drop its visit some day, while nobody
+       has read for long */
+    if (is_crowded() || state.dropped >= MOST_DROPPED - MOST_SAMPLES) {
+        state.skipped++;
         drop(visit);
         return;
-    }
-    double interval = state.interval;
-    while (is_crowded()) {
-        thin(state.interval * 2);
     }
     if (uniform() * chance(size, interval) >= chance(size, state.interval)) {
         drop(visit);
