@@ -226,3 +226,49 @@ def test_what_only_fluctuates_is_no_suspect(
             kept = [levels[0], *levels[end - MAX_SNAPSHOTS + 2 : end + 1]]
             wrong += verdict(kept).verdict is Verdict.SUSPECT
     assert wrong <= 2
+
+
+SAMPLE = 30_000.0
+"""What one sample of small blocks stands for."""
+
+
+def judged(samples: Sequence[float]) -> Judgement:
+    """Judge a place whose level is known from so many samples at each snapshot."""
+    levels = [SAMPLE * count for count in samples]
+    return verdict(levels, variance=levels[-1] * SAMPLE)
+
+
+def test_a_leak_that_leaves_a_sample_in_some_windows_only_is_suspect_all_the_same() -> None:
+    """Windows are added up until each span holds enough."""
+    suspicion = judged([0, 1, 1, 3, 3, 4, 6, 6, 7, 9, 9, 10, 12, 12, 13])
+    assert suspicion.verdict is Verdict.SUSPECT
+    assert "spans of" in suspicion.evidence[0]
+
+
+def test_exact_figures_are_not_added_up() -> None:
+    """A level that stands still in every third window has stopped each time."""
+    levels = [SAMPLE * count for count in [0, 1, 1, 3, 3, 4, 6, 6, 7, 9, 9, 10, 12, 12, 13]]
+    assert verdict(levels).verdict is None
+
+
+def test_a_few_samples_more_are_no_growth() -> None:
+    """Of something that comes and goes anyway."""
+    assert judged([5, 6, 7, 8, 9, 10]).verdict is None
+    assert judged([0, 5, 10, 15, 20, 25]).verdict is Verdict.SUSPECT
+
+
+@pytest.mark.parametrize("alive", [1, 3, 10])
+def test_what_comes_and_goes_is_hardly_ever_suspect(alive: int) -> None:
+    """At none of eleven looks in at least 98 of 100 histories of slow churn."""
+    rng = random.Random(1)
+    alarms = 0
+    for _ in range(200):
+        count, counts = alive, [alive]
+        for _ in range(15):
+            count = sum(rng.random() < 0.7 for _ in range(count))
+            count += sum(rng.random() < 0.3 for _ in range(alive))
+            counts.append(count)
+        alarms += any(
+            judged(counts[:end]).verdict is Verdict.SUSPECT for end in range(6, len(counts) + 1)
+        )
+    assert alarms <= 4

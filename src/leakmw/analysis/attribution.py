@@ -38,7 +38,7 @@ class Share(NamedTuple):
         traceback: A whole traceback behind it.
         bytes: Growth in each window.
         blocks: The same in blocks.
-        estimated: Whether the growth itself is an estimate, from samples.
+        variance: Of the live bytes at the end, where they are an estimate from samples.
         solved: Whether it was told from the windows, and not by the traceback.
         margin: Half the width of the 95 % interval of its growth per visit or second, as far as
             that comes from telling endpoints apart.
@@ -50,7 +50,7 @@ class Share(NamedTuple):
     traceback: Traceback
     bytes: list[float]
     blocks: list[float]
-    estimated: bool = False
+    variance: float = 0.0
     solved: bool = False
     margin: float = 0.0
     candidates: tuple[str, ...] = ()
@@ -127,9 +127,7 @@ def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
         told = active or list(one.place.endpoints)
         if len(told) == 1:
             grown = steps(one.bytes), steps(one.blocks)
-            shares.append(
-                Share(told[0], one.place, one.traceback, *grown, estimated=one.variance > 0)
-            )
+            shares.append(Share(told[0], one.place, one.traceback, *grown, variance=one.variance))
             continue
         weights: dict[str, Weight] = {}
         if fits < MAX_FITS and abs(one.bytes[-1] - one.bytes[0]) >= FIT_BYTES:
@@ -174,7 +172,7 @@ def _split(one: Series, weights: Mapping[str, Weight], during: Windows) -> Itera
             traceback=one.traceback,
             bytes=[p * g for p, g in zip(portion, steps(one.bytes), strict=True)],
             blocks=[p * g for p, g in zip(portion, steps(one.blocks), strict=True)],
-            estimated=one.variance > 0,
+            variance=one.variance,
             solved=True,
             margin=_margin(weights, name),
             candidates=_candidates(weights) if name == BACKGROUND else (),

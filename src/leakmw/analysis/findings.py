@@ -153,6 +153,7 @@ def _merged(shares: Iterable[Share]) -> list[Share]:
                 bytes=[sum(column) for column in zip(*(s.bytes for s in group), strict=True)],
                 blocks=[sum(column) for column in zip(*(s.blocks for s in group), strict=True)],
                 margin=sum(share.margin for share in group),
+                variance=sum(share.variance for share in group),
             )
         )
     return merged

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,6 +23,10 @@ SUSPECT_BYTES = 4096
 
 SUSPECT_CONFIDENCE = 0.995
 """Of the growth per request being above zero."""
+
+LEAST_DEVIATIONS = 2.6
+"""Growth in standard deviations of what it is estimated from, where it is: a few samples more or
+less of something that comes and goes are no growth. 99.5 % of a normal distribution lie below."""
 
 NEW_SHARE = 0.75
 """Part of that growth which must be new: above the level at which the place has been before. A
@@ -69,7 +74,7 @@ def judge(share: Share, during: Windows) -> Judgement:
     """
     amounts = during.visits.get(share.endpoint, during.seconds)
     active = [(g, x) for g, x in zip(share.bytes, amounts, strict=True) if x > 0]
-    for size in SPANS if share.estimated else (1,):
+    for size in SPANS if share.variance else (1,):
         evidence = _suspicion(share, _spans(active, size), size, during)
         if evidence:
             return Judgement(Verdict.SUSPECT, evidence)
@@ -90,6 +95,8 @@ def _suspicion(share: Share, active: _Windows, size: int, during: Windows) -> tu
         return ()
     growths, base = every[-run:], [amount for _, amount in active[-run:]]
     if not _steady(growths, base, share.margin) or not _new(growths, every[:-run]):
+        return ()
+    if sum(growths) < LEAST_DEVIATIONS * math.sqrt(share.variance):
         return ()
     unit = "bytes per request" if share.endpoint in during.visits else "bytes per second"
     windows = f"{run} windows" if size == 1 else f"{run} spans of {size} windows"
