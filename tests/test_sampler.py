@@ -54,11 +54,12 @@ def sampled(interval: float = 1024, seed: int = 1, frames: int = 32) -> Iterator
 @contextmanager
 def visiting(visit: object) -> Iterator[None]:
     """Make *visit* the current one for the time of a block."""
-    token = VISIT.set(visit)
+    before = VISIT.get()
+    VISIT.set(visit)
     try:
         yield
     finally:
-        VISIT.reset(token)
+        VISIT.set(before)
 
 
 def live(visit: object, of: int | None = None) -> tuple[float, float]:
@@ -186,6 +187,19 @@ def test_a_visit_is_kept_as_long_as_its_samples_and_no_longer() -> None:
         # the interpreter itself keeps a little of what is made in between
         assert sum(visit() is None for visit in gone) > 90
     assert all(visit() is None for visit in gone)
+
+
+@pytest.mark.skipif(_sampler.PUBLIC_FRAMES, reason="public functions cannot do this")
+def test_the_variable_may_be_reset_in_the_middle_of_a_sample() -> None:
+    """What ``ContextVar.get`` remembers is put back: it would dangle after ``reset()``."""
+    with sampled(1e-9):
+        for _ in range(2000):
+            token = VISIT.set(Visit())
+            VISIT.reset(token)
+            del token
+            assert VISIT.get() is None
+            kept = blocks(100, 200, 300)
+    assert kept
 
 
 def test_the_traceback_is_that_of_the_allocation() -> None:

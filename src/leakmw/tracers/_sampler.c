@@ -809,6 +809,14 @@ execute(PyObject *module)
     PyErr_SetString(PyExc_ImportError, "sampling needs the GIL, which this Python is built without");
     return -1;
 #endif
+#ifdef LEAKMW_PUBLIC_FRAMES
+    const int public_frames = 1;
+#else
+    const int public_frames = 0;
+#endif
+    if (PyModule_AddIntConstant(module, "PUBLIC_FRAMES", public_frames) < 0) {
+        return -1;
+    }
     return PyModule_AddIntConstant(module, "MOST_SAMPLES", MOST_SAMPLES);
 }
 

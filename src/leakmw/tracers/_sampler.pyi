@@ -2,6 +2,7 @@ from contextvars import ContextVar
 from typing import TypedDict
 
 MOST_SAMPLES: int
+PUBLIC_FRAMES: int
 
 class Figures(TypedDict):
     reached: bool
