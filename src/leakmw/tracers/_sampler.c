@@ -483,12 +483,13 @@ sample(PyThreadState *thread, void *block, size_t size)
     state.taken++;
 }
 
-static void Py_NO_INLINE
+/* Sample a block that a chosen byte lies in, and return it. */
+static void *Py_NO_INLINE
 chosen(void *block, size_t size)
 {
     if (state.probing) {
         state.reached = true;
-        return;
+        return block;
     }
     PyThreadState *thread = state.active ? our_thread() : NULL;
     if (thread != NULL && block != NULL) {
@@ -501,6 +502,7 @@ chosen(void *block, size_t size)
         }
     }
     draw_gap();
+    return block;
 }
 
 static void Py_NO_INLINE
@@ -519,51 +521,66 @@ released(void *block)
     }
 }
 
-/* the hooks */
+/* The hooks. The usual case ends in a jump to the allocator below: it costs but few instructions. */
 
-static inline void *
-counted(void *block, size_t size)
+static inline bool
+is_chosen(size_t size)
 {
-    if ((gap -= (int64_t)size) < 0) {
-        chosen(block, size);
-    }
-    return block;
+    return __builtin_expect((gap -= (int64_t)size) < 0, 0);
 }
 
 static void *
 hook_malloc(void *below, size_t size)
 {
     PyMemAllocatorEx *allocator = below;
-    return counted(allocator->malloc(allocator->ctx, size), size);
+    if (is_chosen(size)) {
+        return chosen(allocator->malloc(allocator->ctx, size), size);
+    }
+    return allocator->malloc(allocator->ctx, size);
 }
 
 static void *
 hook_calloc(void *below, size_t count, size_t size)
 {
     PyMemAllocatorEx *allocator = below;
-    return counted(allocator->calloc(allocator->ctx, count, size), count * size);
+    if (is_chosen(count * size)) {
+        return chosen(allocator->calloc(allocator->ctx, count, size), count * size);
+    }
+    return allocator->calloc(allocator->ctx, count, size);
 }
 
 static void *
 hook_realloc(void *below, void *old, size_t size)
 {
     PyMemAllocatorEx *allocator = below;
+    bool chosen_now = is_chosen(size);
+    if (__builtin_expect(!chosen_now && !*counter_of(old), 1)) {
+        return allocator->realloc(allocator->ctx, old, size);
+    }
     void *block = allocator->realloc(allocator->ctx, old, size);
     /* a failed one leaves the old block as it was; the GIL is held, so nobody else has got it */
-    if (block != NULL && old != NULL && *counter_of(old)) {
+    if (block != NULL && old != NULL) {
         released(old);
     }
-    return counted(block, size);
+    return chosen_now ? chosen(block, size) : block;
+}
+
+static void Py_NO_INLINE
+free_sampled(PyMemAllocatorEx *allocator, void *block)
+{
+    released(block);
+    allocator->free(allocator->ctx, block);
 }
 
 static void
 hook_free(void *below, void *block)
 {
     PyMemAllocatorEx *allocator = below;
-    if (*counter_of(block)) {
-        released(block);
+    if (__builtin_expect(*counter_of(block), 0)) {
+        free_sampled(allocator, block);
+    } else {
+        allocator->free(allocator->ctx, block);
     }
-    allocator->free(allocator->ctx, block);
 }
 
 static bool
