@@ -1,6 +1,6 @@
 """What leakmw costs: CPU per request against the bare app, as ratios of one run.
 
-python benchmarks/overhead.py [default] [counting] [in-process] [tracing] [instructions]
+python benchmarks/overhead.py [default] [peers] [counting] [in-process] [tracing] [instructions]
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -50,6 +49,7 @@ CASES = [
     *(Case(app, server) for server in ("uvicorn", "uvicorn[standard]") for app in ASGI),
 ]
 PAGES = [Case("page_flask", "gunicorn gthread"), Case("page_starlette", "uvicorn")]
+TRACEMALLOC = ("tracemalloc 1", "tracemalloc 25")
 TRACED = [*PAGES, Case("hello_flask", "gunicorn gthread"), Case("hello_starlette", "uvicorn")]
 
 
@@ -93,6 +93,14 @@ def default(effort: Effort) -> str:
         bare = Spread.of([seconds * 1e6 for seconds in costs["bare"]]).shown(0)
         rows.append((case.title, bare, ratio(costs["leakmw"], costs["bare"])))
     return table(("app, server", "bare, µs of CPU per request", "leakmw"), rows)
+
+
+def peers(effort: Effort) -> str:
+    """Compare leakmw at its defaults with what others offer, on the same page, in one run."""
+    names = ("bare", "leakmw", "ddtrace", "pyroscope", "dozer", "memray", *TRACEMALLOC)
+    costs = measured(PAGES[0], names, effort)
+    rows = [(name, ratio(costs[name], costs["bare"])) for name in names[1:]]
+    return table((f"on {PAGES[0].title}", "CPU per request / bare"), rows)
 
 
 def tracing(effort: Effort) -> str:
@@ -214,6 +222,7 @@ def instructions_of(case: Case, variant: str, requests: int) -> int:
 
 SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
     "default": (default, Effort(rounds=3, blocks=24, requests=304)),
+    "peers": (peers, Effort(rounds=2, blocks=12, requests=200)),
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
     "tracing": (tracing, Effort(rounds=1, blocks=7, requests=SNAPSHOT_EVERY)),
@@ -226,7 +235,11 @@ def main() -> None:
     """Print the tables that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "section", nargs="*", default=[*islice(SECTIONS, 4)], choices=SECTIONS, metavar="section"
+        "section",
+        nargs="*",
+        default=["default", "counting", "in-process", "tracing"],
+        choices=SECTIONS,
+        metavar="section",
     )
     for name in Effort._fields:
         parser.add_argument(f"--{name}", type=int)

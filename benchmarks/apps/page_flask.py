@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from catalog import page
 from flask import Flask
-from variants import WATCHED
+from peers import wrapped
+from variants import VARIANT, WATCHED
 
 from leakmw.flask import LeakMW
 
@@ -19,3 +20,4 @@ def products() -> str:
 
 if WATCHED:
     LeakMW(app)
+app.wsgi_app = wrapped(app.wsgi_app, VARIANT)  # type: ignore[method-assign]  # as Flask's docs say
