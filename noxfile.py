@@ -123,6 +123,14 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *MOST, *session.posargs)
 
 
+@nox.session(python=PYTHONS, requires=["build"])
+def torture(session: nox.Session) -> None:
+    """Run a hundred modules of CPython's own tests with every 256th byte sampled."""
+    session.install(built_sdist())
+    session.run("leakmw", "doctor")
+    session.run("python", "tests/torture/run.py", *session.posargs)
+
+
 @nox.session
 def upstream(session: nox.Session) -> None:
     """Run the published tests of Werkzeug and Starlette, bare and with every app watched."""

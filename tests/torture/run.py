@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,9 @@ def main() -> int:
     parser.add_argument("--modules", nargs="*", default=MODULES)
     options = parser.parse_args()
     modules = available(options.modules)
-    path = os.pathsep.join([str(HERE), os.environ.get("TORTURE_PATH", str(SOURCE))])
+    installed = find_spec("leakmw")
+    source = Path(str(installed.origin)).parent.parent if installed else SOURCE
+    path = os.pathsep.join([str(HERE), str(source)])
     say(f"{sys.version.split()[0]}, {len(modules)} modules, without the hook")
     without = ends(modules, {})
     say("with it")
