@@ -189,7 +189,7 @@ def test_a_visit_is_kept_as_long_as_its_samples_and_no_longer() -> None:
     assert all(visit() is None for visit in gone)
 
 
-@pytest.mark.skipif(_sampler.PUBLIC_FRAMES, reason="public functions cannot do this")
+@pytest.mark.skipif(bool(_sampler.PUBLIC_FRAMES), reason="public functions cannot do this")
 def test_the_variable_may_be_reset_in_the_middle_of_a_sample() -> None:
     """What ``ContextVar.get`` remembers is put back: it would dangle after ``reset()``."""
     with sampled(1e-9):
@@ -307,19 +307,27 @@ def test_code_made_at_run_time_is_given_back() -> None:
 
 def test_a_reader_that_holds_all_tracebacks_stops_nothing() -> None:
     """What finds no room is skipped and counted, until the reader gives it back."""
-    kept = []
-    with sampled(8):
-        held = []
-        for number in range(70_000):
-            namespace: dict[str, Any] = {}
-            exec(f"made = lambda: {number}.5 + 0", namespace)  # noqa: S102
-            kept.append(namespace["made"]())
-            if number % 8000 == 0:
+    kept: list[bytes] = []
+    held: list[bytes] = []
+
+    def two_ways(levels: int) -> None:
+        """Allocate below twice as many different tracebacks for each level."""
+        if levels == 0:
+            kept.append(bytes(100))
+            if len(kept) % 8000 == 0:
                 held.append(_sampler.read()[0])
-        kept.append(bytes(1000))
-        assert _sampler.figures()["live"] <= _sampler.MOST_SAMPLES
+            return
+        two_ways(levels - 1)
+        two_ways(levels - 1)
+
+    skipped = _sampler.figures()["skipped"]
+    with sampled(8):
+        two_ways(17)
+        figures = _sampler.figures()
         for records in held:
             _sampler.release(records)
+    assert figures["live"] <= _sampler.MOST_SAMPLES
+    assert figures["skipped"] > skipped
     assert _sampler.figures()["nodes"] == 0
 
 
