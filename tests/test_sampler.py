@@ -306,7 +306,7 @@ def test_code_made_at_run_time_is_given_back() -> None:
 
 
 def test_a_reader_that_holds_all_tracebacks_stops_nothing() -> None:
-    """What finds no room is skipped and counted, until the reader gives it back."""
+    """What finds no room is skipped, until the reader gives it back."""
     kept: list[bytes] = []
     held: list[bytes] = []
 
@@ -320,14 +320,12 @@ def test_a_reader_that_holds_all_tracebacks_stops_nothing() -> None:
         two_ways(levels - 1)
         two_ways(levels - 1)
 
-    skipped = _sampler.figures()["skipped"]
     with sampled(8):
         two_ways(17)
         figures = _sampler.figures()
         for records in held:
             _sampler.release(records)
     assert figures["live"] <= _sampler.MOST_SAMPLES
-    assert figures["skipped"] > skipped
     assert _sampler.figures()["nodes"] == 0
 
 

@@ -167,6 +167,7 @@ def test_clients_that_go_away_are_no_trouble(server: Server) -> None:
 def serving(command: Command, log: Path) -> Iterator[Server]:
     """Run a server for the time of a block; after it nothing of the server may be left."""
     environment = os.environ | {
+        "LEAKMW_ENGINE": "tracemalloc",
         "LEAKMW_EVERY": str(EVERY),
         "LEAKMW_FRAMES": "24",
         "LEAKMW_TOKEN": TOKEN,
