@@ -16,7 +16,7 @@ import leakmw.demo.shop
 import leakmw.wsgi
 from leakmw import monitor
 from leakmw.records import Frame, Row
-from leakmw.tracers.grouping import IN_VISIT, OUTSIDE, UNKNOWN, group
+from leakmw.tracers.grouping import group
 from leakmw.tracers.ownership import Ownership
 from leakmw.tracers.transfer import keyed, pack, rows_of, unpack
 
@@ -55,7 +55,7 @@ def test_library_frames_below_the_apps_own_line_are_one_origin() -> None:
     )
     (found,) = grouped.groups
     assert found.path == (VIEW, HELPER)
-    assert (found.bytes, found.blocks, found.where) == (40, 2, IN_VISIT)
+    assert (found.bytes, found.blocks, found.in_visit) == (40, 2, True)
     assert found.traceback == (SERVER, FACE, VIEW, HELPER, other)
 
 
@@ -71,7 +71,7 @@ def test_it_says_whether_a_visit_was_on_the_stack() -> None:
         [trace(3, VIEW, FACE), trace(2, HELPER, MAIN), trace(1, MAIN, LIBRARY, depth=40)],
         Ownership(),
     )
-    assert [found.where for found in grouped.groups] == [IN_VISIT, OUTSIDE, UNKNOWN]
+    assert [found.in_visit for found in grouped.groups] == [True, False, None]
 
 
 def test_what_leakmw_holds_is_left_out_and_added_up() -> None:

@@ -487,6 +487,43 @@ def test_a_tracemalloc_that_was_there_before_takes_the_hook_with_it() -> None:
     assert not _sampler.figures()["reached"]
 
 
+HALF_REMOVED = """
+import ctypes, tracemalloc
+from contextvars import ContextVar
+from leakmw.tracers import _sampler
+
+class Allocator(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in ("ctx", "malloc", "calloc", "realloc", "free")]
+
+def start():
+    _sampler.start(ContextVar("v", default=None), object(), 32, 0.0, 64.0, 1)
+
+memory, plain = 1, Allocator()
+ctypes.pythonapi.PyMem_GetAllocator(memory, ctypes.byref(plain))
+start()
+tracemalloc.start()
+ctypes.pythonapi.PyMem_SetAllocator(memory, ctypes.byref(plain))
+assert not _sampler.figures()["reached"]
+start()
+kept = [bytes(1000) for _ in range(100)]
+assert _sampler.figures()["reached"]
+assert _sampler.figures()["live"] > 90
+tracemalloc.stop()
+_sampler.stop()
+"""
+
+
+def test_a_hook_that_another_tool_removed_from_one_domain_alone_comes_back_there() -> None:
+    """Where it is still reached from below the other tool it is not put in twice."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", HALF_REMOVED],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 INTERPRETER = """
 import sys
 import _interpreters as interpreters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 import tracemalloc
 from typing import Any
 
@@ -39,9 +39,10 @@ def _pyroscope() -> None:
 def _memray() -> None:
     import memray
 
-    tracker = memray.Tracker(f"/tmp/memray-{os.getpid()}.bin")  # noqa: S108  # one run's own
+    folder = tempfile.TemporaryDirectory()  # removed when the worker ends
+    tracker = memray.Tracker(f"{folder.name}/memray.bin")
     tracker.__enter__()
-    _kept.append(tracker)
+    _kept.append((folder, tracker))
 
 
 STARTS = {

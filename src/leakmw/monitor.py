@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, outward, process
-from leakmw.pipeline import Pipeline, check
+from leakmw.pipeline import Pipeline, samples
 from leakmw.records import UNMATCHED, Failure, Snapshot, SnapshotError, Visit
 from leakmw.visits.current import CURRENT, OURS, enter, leave
 from leakmw.visits.endpoints import Endpoints
@@ -71,11 +71,10 @@ class Monitor:
     """
 
     def __init__(self, settings: Settings, route: Callable[[Mapping[str, Any]], Route]) -> None:
-        check(settings)
         self._settings = settings
         self._route = route
         self._every = settings.every
-        self._follows = settings.engine != "tracemalloc"
+        self._follows = samples(settings)
         self._endpoints = Endpoints(settings.max_endpoints)
         self.known = self._endpoints.known if settings.endpoint is None else _unknown
         self._tally = self._by_route if settings.endpoint is None else self._by_namer

@@ -154,11 +154,11 @@ class Pipeline:
         return replace(self._tracer.engine(), cost_ratio=spent / (time.process_time() + children))
 
 
-def check(settings: Settings) -> None:
-    """Look whether this Python can do what *settings* ask for.
+def samples(settings: Settings) -> bool:
+    """Say whether the tracer of *settings* is the sampling one in this Python.
 
     Raises:
-        SettingsError: If it cannot.
+        SettingsError: If they ask for it and it cannot be had.
     """
     reason = sampling.unavailable()
     if settings.engine == "sampling" and reason:
@@ -166,6 +166,7 @@ def check(settings: Settings) -> None:
             f"leakmw: setting 'engine' has the value 'sampling': its extension does not load "
             f"({reason}); `leakmw doctor` says what to do, and engine='auto' does without it"
         )
+    return settings.engine != "tracemalloc" and not reason
 
 
 def _tracer(
@@ -173,11 +174,11 @@ def _tracer(
     failed: Callable[[str, BaseException], None],
     current: tuple[ContextVar[Any], object],
 ) -> Tracer:
-    if settings.engine == "tracemalloc" or (settings.engine == "auto" and sampling.unavailable()):
-        return ExactTracer(settings.frames, meters.room_bytes, failed)
-    return sampling.SamplingTracer(
-        settings.frames, settings.overhead, settings.sample_bytes, *current
-    )
+    if samples(settings):
+        return sampling.SamplingTracer(
+            settings.frames, settings.overhead, settings.sample_bytes, *current
+        )
+    return ExactTracer(settings.frames, meters.room_bytes, failed)
 
 
 class _Moment:

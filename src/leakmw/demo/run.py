@@ -24,8 +24,10 @@ LEAK = "POST /login"
 """The endpoint of the shop that leaks."""
 
 EVERY = 150
-SAMPLE_BYTES = 512  # a minute's traffic leaves little to see; the default suits a day's
 """Visits between two snapshots."""
+
+SAMPLE_BYTES = 512
+"""Mean bytes between two samples: by default they would be too few for a minute's traffic."""
 
 FRAMES = 12
 """Deepest traceback kept: enough to reach from the shop to the middleware."""

@@ -94,7 +94,6 @@ static uint8_t filter[FILTER];
 static PyObject *dropped[MOST_DROPPED];
 
 static struct {
-    PyMemAllocatorEx mem, obj;     /* those below ours */
     PyInterpreterState *interpreter;
     PyObject *variable;            /* context variable of the current visit */
     PyObject *ignored;             /* its value where nothing is to be sampled */
@@ -105,8 +104,11 @@ static struct {
     uint64_t taken, thinned, skipped;
     uint32_t live, used_nodes, first_free, dropped, window, since_look;
     int frames;
-    bool hooked, active, probing, reached;
+    bool active, probing, reached;
 } state = {.window = 1};
+
+static const PyMemAllocatorDomain domains[] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
+static PyMemAllocatorEx allocators[2];   /* those below our hooks */
 
 static int64_t gap = INT64_MAX;    /* bytes until the next sample */
 
@@ -586,40 +588,40 @@ hook_free(void *below, void *block)
     }
 }
 
+/* Say whether allocations of a domain come to us, from the top or from below another tool. */
 static bool
-is_on_top(PyMemAllocatorDomain domain)
+is_reached(int i)
 {
-    PyMemAllocatorEx allocator;
-    PyMem_GetAllocator(domain, &allocator);
-    return allocator.malloc == hook_malloc;
+    int64_t kept = gap;
+    state.probing = true;
+    state.reached = false;
+    gap = 0;
+    void *block = i ? PyObject_Malloc(1) : PyMem_Malloc(1);
+    i ? PyObject_Free(block) : PyMem_Free(block);
+    state.probing = false;
+    gap = kept;
+    return state.reached;
 }
 
 static void
-hook(PyMemAllocatorDomain domain, PyMemAllocatorEx *below)
+hook(int i)
 {
-    if (!is_on_top(domain)) {
-        PyMem_GetAllocator(domain, below);
-        PyMemAllocatorEx ours = {below, hook_malloc, hook_calloc, hook_realloc, hook_free};
-        PyMem_SetAllocator(domain, &ours);
+    if (!is_reached(i)) {
+        PyMem_GetAllocator(domains[i], &allocators[i]);
+        PyMemAllocatorEx ours = {
+            &allocators[i], hook_malloc, hook_calloc, hook_realloc, hook_free};
+        PyMem_SetAllocator(domains[i], &ours);
     }
 }
 
-/* Say whether allocations of both domains still come to us. */
-static bool
-is_reached(void)
+static void
+unhook(int i)
 {
-    bool both = true;
-    state.probing = true;
-    for (int obj = 0; obj < 2; obj++) {
-        state.reached = false;
-        gap = 0;
-        void *block = obj ? PyObject_Malloc(1) : PyMem_Malloc(1);
-        both = both && state.reached;
-        obj ? PyObject_Free(block) : PyMem_Free(block);
+    PyMemAllocatorEx top;
+    PyMem_GetAllocator(domains[i], &top);
+    if (top.malloc == hook_malloc) {
+        PyMem_SetAllocator(domains[i], &allocators[i]);
     }
-    state.probing = false;
-    draw_gap();
-    return both;
 }
 
 static void
@@ -682,11 +684,8 @@ sampler_start(PyObject *module, PyObject *args)
     state.since_look = 0;
     state.cpu_seen = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
     state.spent_seen = state.spent;
-    if (!state.hooked || !is_reached()) {
-        hook(PYMEM_DOMAIN_MEM, &state.mem);
-        hook(PYMEM_DOMAIN_OBJ, &state.obj);
-        state.hooked = true;
-    }
+    hook(0);
+    hook(1);
     state.active = true;
     draw_gap();
     Py_RETURN_NONE;
@@ -702,11 +701,8 @@ sampler_stop(PyObject *module, PyObject *Py_UNUSED(ignored))
     state.active = false;
     gap = INT64_MAX;
     clear();
-    if (state.hooked && is_on_top(PYMEM_DOMAIN_MEM) && is_on_top(PYMEM_DOMAIN_OBJ)) {
-        PyMem_SetAllocator(PYMEM_DOMAIN_MEM, &state.mem);
-        PyMem_SetAllocator(PYMEM_DOMAIN_OBJ, &state.obj);
-        state.hooked = false;
-    }
+    unhook(0);
+    unhook(1);
     Py_RETURN_NONE;
 }
 
@@ -805,7 +801,7 @@ sampler_figures(PyObject *module, PyObject *Py_UNUSED(ignored))
                        sizeof(dropped);
     return Py_BuildValue(
         "{s:O,s:d,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
-        "reached", state.active && is_reached() ? Py_True : Py_False,
+        "reached", state.active && is_reached(0) && is_reached(1) ? Py_True : Py_False,
         "interval", state.interval, "live", state.live,
         "taken", (unsigned long long)state.taken, "thinned", (unsigned long long)state.thinned,
         "skipped", (unsigned long long)state.skipped, "nodes", state.used_nodes - free_nodes,

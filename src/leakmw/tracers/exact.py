@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 from leakmw import forked
 from leakmw.records import Engine, Row, SnapshotError, Trace
 from leakmw.tracers.grouping import Grouped, RawTrace, group
-from leakmw.tracers.ownership import Ownership
+from leakmw.tracers.ownership import Owner
 from leakmw.tracers.transfer import Key, keyed, pack, rows_of, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from leakmw.tracers.ownership import Ownership
 
     Digest = Callable[[Trace], Any]
 
@@ -69,8 +71,8 @@ class ExactTracer:
         self._room = room
         self._failed = failed
         self._started = False
-        self._packages: frozenset[str] = frozenset()
-        self._grouping = 0
+        self._owner = Owner()
+        self._starts = 0
         self._rows: dict[Key, Row] = {}
         self._own_bytes = 0
         self.child_cpu_seconds = 0.0
@@ -81,7 +83,7 @@ class ExactTracer:
             tracemalloc.start(self._frames)
             self._started = True
             # what was traced before is gone: nothing can be compared with it
-            self._grouping += 1
+            self._starts += 1
 
     def stop(self) -> None:
         """Stop tracing if this tracer began it."""
@@ -126,10 +128,7 @@ class ExactTracer:
             SnapshotError: If memory or time do not allow it now.
         """
         self.start()
-        ownership = Ownership(views)
-        if ownership.packages != self._packages:
-            self._packages = ownership.packages
-            self._grouping += 1
+        ownership = self._owner.of(views)
         started = time.perf_counter()
         try:
             trace = self._from_child(ownership, mark, digest)
@@ -201,7 +200,7 @@ class ExactTracer:
         trace = Trace(
             rows=rows,
             complete=grouped.complete,
-            grouping=self._grouping,
+            grouping=self._starts + self._owner.changes,
             how="in-process",
             seconds=0.0,
             pause_seconds=0.0,

@@ -21,23 +21,20 @@ RawTrace = tuple[int, int, tuple[RawFrame, ...], int]
 
 RawTraceback = tuple[RawFrame, ...]
 
-IN_VISIT, OUTSIDE, UNKNOWN = 1, 0, -1
-"""Whether a traceback runs through a face, does not, or is too short to say."""
-
 
 class Group(NamedTuple):
     """Live memory of one origin; tracebacks outermost first.
 
     Attributes:
         path: The app's own frames, or the innermost frame alone.
-        where: ``IN_VISIT``, ``OUTSIDE`` or ``UNKNOWN``.
+        in_visit: Whether a face is on the stack; ``None`` if the traceback is too short to say.
         bytes: Live bytes.
         blocks: Live blocks.
         traceback: A whole traceback, the one with most bytes.
     """
 
     path: RawTraceback
-    where: int
+    in_visit: bool | None
     bytes: int
     blocks: int
     traceback: RawTraceback
@@ -67,7 +64,7 @@ def group(traces: Iterable[RawTrace], ownership: Ownership, cap: int = MAX_ROWS)
 
         cap: Groups kept, those with most bytes.
     """
-    origins: dict[tuple[RawTraceback, int], list[Any]] = {}
+    origins: dict[tuple[RawTraceback, bool | None], list[Any]] = {}
     own_bytes = 0
     for size, count, traceback, depth in _by_traceback(traces):
         if is_ours(traceback):
@@ -80,8 +77,8 @@ def group(traces: Iterable[RawTrace], ownership: Ownership, cap: int = MAX_ROWS)
             total[2:] = size, traceback
     ranked = sorted(origins.items(), key=lambda item: -item[1][0])
     groups = [
-        Group(path[::-1], where, size, blocks, traceback[::-1])
-        for (path, where), (size, blocks, _, traceback) in ranked[:cap]
+        Group(path[::-1], in_visit, size, blocks, traceback[::-1])
+        for (path, in_visit), (size, blocks, _, traceback) in ranked[:cap]
     ]
     return Grouped(groups, len(ranked) <= cap, own_bytes)
 
@@ -106,14 +103,16 @@ def is_ours(traceback: RawTraceback) -> bool:
     return any(ours(file) and file not in PASSAGES for file, _ in traceback)
 
 
-def origin(traceback: RawTraceback, depth: int, ownership: Ownership) -> tuple[RawTraceback, int]:
+def origin(
+    traceback: RawTraceback, depth: int, ownership: Ownership
+) -> tuple[RawTraceback, bool | None]:
     """Return the app's own frames, innermost first, and whether a visit is on the stack."""
     path: list[RawFrame] = []
-    where = OUTSIDE if depth <= len(traceback) else UNKNOWN
+    in_visit = False if depth <= len(traceback) else None
     for frame in traceback:
         if frame[0] in FACES:
-            where = IN_VISIT
+            in_visit = True
             break
         if ownership.own(frame[0]):
             path.append(frame)
-    return tuple(path) or traceback[:1], where
+    return tuple(path) or traceback[:1], in_visit

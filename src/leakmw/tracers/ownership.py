@@ -69,6 +69,30 @@ class Ownership:
         return not os.path.abspath(file).startswith(self._libraries)
 
 
+class Owner:
+    """Makes the ownership for each trace and counts how often the answers have changed.
+
+    Attributes:
+        changes: Grows by one whenever rows from before cannot be compared with those after.
+    """
+
+    def __init__(self) -> None:
+        self.changes = 0
+        self._packages: frozenset[str] = frozenset()
+
+    def of(self, views: frozenset[str]) -> Ownership:
+        """Return the ownership for the views seen by now.
+
+        Args:
+            views: Files in which the app's views stand.
+        """
+        ownership = Ownership(views)
+        if ownership.packages != self._packages:
+            self._packages = ownership.packages
+            self.changes += 1
+        return ownership
+
+
 def ours(file: str) -> bool:
     """Say whether *file* is leakmw's, its faces included, its demonstration not."""
     return file.startswith(PACKAGE) and not file.startswith(DEMO)

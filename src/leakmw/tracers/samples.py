@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.records import Birth, Frame, Row, Traceback
-from leakmw.tracers.grouping import IN_VISIT, MAX_ROWS, UNKNOWN, is_ours, origin
+from leakmw.tracers.grouping import MAX_ROWS, is_ours, origin
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -99,10 +99,10 @@ def group(
         if known is None:
             own_bytes += weight.bytes
             continue
-        path, where, traceback = known
+        path, through_face, traceback = known
         tally = None if visit is None else visit.endpoint
         endpoint = None if tally is None else tally.name
-        in_visit = True if visit is not None else where
+        in_visit = True if visit is not None else through_face
         total = totals.setdefault((path, endpoint, in_visit), _Total())
         total.add(birth, weight, traceback)
     rows = sorted(_rows(totals), key=lambda row: -row.bytes)
@@ -180,10 +180,10 @@ class _Tracebacks:
         raw = tuple((frame.file, frame.line) for frame in inward)
         if is_ours(raw):
             return None
-        own, where = origin(raw, len(raw), self._ownership)
+        own, in_visit = origin(raw, len(raw), self._ownership)
         places = dict(zip(raw, inward, strict=True))
         path = tuple(places[place] for place in reversed(own))
-        return path, None if where == UNKNOWN else where == IN_VISIT, inward[::-1]
+        return path, in_visit, inward[::-1]
 
     def _up(self, node: int) -> Iterable[Frame]:
         while node:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from typing import TYPE_CHECKING, Any
 
+from leakmw.background import process
 from leakmw.records import Engine, Trace
-from leakmw.tracers.ownership import Ownership
+from leakmw.tracers.ownership import Owner
 from leakmw.tracers.samples import group
 
 try:
@@ -37,18 +37,18 @@ class _Hook:
     """The one hook of a process, which all tracers in it share.
 
     Attributes:
-        grouping: Grows by one whenever sampling begins anew: nothing before can be compared.
+        starts: Grows by one whenever sampling begins anew: nothing before can be compared.
     """
 
     def __init__(self) -> None:
-        self.grouping = 0
+        self.starts = 0
         self._pid = 0
         self._users = 0
 
     def join(self, begin: Callable[[], None]) -> None:
         """Begin sampling unless this process does."""
-        if self._pid != os.getpid():  # a forked child inherits its parent's samples
-            self._pid, self._users = os.getpid(), 0
+        if self._pid != process.pid:  # a forked child inherits its parent's samples
+            self._pid, self._users = process.pid, 0
         if self._users == 0:
             self.renew(begin)
         self._users += 1
@@ -56,11 +56,11 @@ class _Hook:
     def renew(self, begin: Callable[[], None]) -> None:
         """Begin sampling anew."""
         begin()
-        self.grouping += 1
+        self.starts += 1
 
     def leave(self) -> None:
         """End sampling when nobody needs it any more."""
-        if self._pid == os.getpid():
+        if self._pid == process.pid:
             self._users -= 1
             if self._users == 0:
                 _sampler.stop()
@@ -103,8 +103,7 @@ class SamplingTracer:
         self._ours = ours
         self._started = False
         self._own_bytes = 0
-        self._packages: frozenset[str] = frozenset()
-        self._regrouped = 0
+        self._owner = Owner()
 
     def start(self) -> None:
         """Begin sampling, unless this process does already."""
@@ -153,10 +152,7 @@ class SamplingTracer:
         self.start()
         if not _sampler.figures()["reached"]:
             _hook.renew(self._begin)  # a tracemalloc that ended has taken the hook with it
-        ownership = Ownership(views)
-        if ownership.packages != self._packages:
-            self._packages = ownership.packages
-            self._regrouped += 1
+        ownership = self._owner.of(views)
         started = time.perf_counter()
         mark()
         records, visits = _sampler.read()
@@ -170,7 +166,7 @@ class SamplingTracer:
         trace = Trace(
             rows=weighted.rows,
             complete=weighted.complete,
-            grouping=_hook.grouping + self._regrouped,
+            grouping=_hook.starts + self._owner.changes,
             how="in-process",
             seconds=time.perf_counter() - started,
             pause_seconds=pause,

@@ -10,7 +10,6 @@ import marshal
 from typing import TYPE_CHECKING, Any
 
 from leakmw.records import Frame, Row, Traceback
-from leakmw.tracers.grouping import IN_VISIT, UNKNOWN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,8 +27,7 @@ def rows_of(groups: Iterable[Group], before: Mapping[Key, Row]) -> tuple[Row, ..
     """Return *groups* as rows, sharing with those of the trace *before* what did not change."""
     framed = _Frames()
     rows = []
-    for path, where, size, blocks, traceback in groups:
-        in_visit = None if where == UNKNOWN else where == IN_VISIT
+    for path, in_visit, size, blocks, traceback in groups:
         key = framed(path), in_visit
         row = before.get(key)
         if row is None:
