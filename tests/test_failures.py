@@ -117,7 +117,8 @@ def wait(monitor: Monitor) -> None:
     patience = time.monotonic() + 20
     while monitor._background is not None and time.monotonic() < patience:
         calls = monitor._background._calls
-        if calls.empty() and not monitor._unsaid and not monitor._wanted():
+        behind = monitor._finished - monitor._seen >= monitor._every
+        if calls.empty() and not monitor._unsaid and not behind:
             return
         if calls.empty() and monitor._failures and not monitor._unsaid:
             return

@@ -14,7 +14,7 @@ import pytest
 from leakmw import asgi, wsgi
 from leakmw.records import BACKGROUND, Verdict
 from leakmw.settings import SettingsError
-from leakmw.tracers import sampling
+from leakmw.tracers import sampling, windows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,6 +107,7 @@ def test_asking_for_it_where_it_does_not_load_is_an_error_at_start(
 ) -> None:
     """With the reason and the remedy; ``auto`` takes tracemalloc there."""
     monkeypatch.setattr(sampling, "_missing", "No module named '_sampler'")
+    monkeypatch.setattr(windows, "MOST_SECONDS", 0.1)
     with pytest.raises(SettingsError, match=r"No module named '_sampler'.*leakmw doctor"):
         wsgi.LeakMiddleware(wsgi_app, engine="sampling")
     face = wsgi.LeakMiddleware(wsgi_app, engine="auto", frames=1)

@@ -93,7 +93,7 @@ class Outcome(NamedTuple):
 
 
 def run(
-    task: Callable[[], bytes], mark: Callable[[], None], *, seconds: float, memory_bytes: int
+    task: Callable[[], bytes], mark: Callable[[], object], *, seconds: float, memory_bytes: int
 ) -> Outcome:
     """Run *task* in a forked child.
 
@@ -125,7 +125,7 @@ def run(
 
 
 def _attempt(
-    task: Callable[[], bytes], mark: Callable[[], None], seconds: float, limits: _Limits
+    task: Callable[[], bytes], mark: Callable[[], object], seconds: float, limits: _Limits
 ) -> Outcome:
     libc = _libc()
     reader, writer = os.pipe()

@@ -241,11 +241,12 @@ class Monitor:
         try:
             pipeline = self._built()
             pipeline.start()
-            if self._wanted():
+            if self._wanted(pipeline):
                 outcome = pipeline.snapshot(self._endpoints.count, self._in_flight)
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("snapshot", error)
             outcome = Failure.of("snapshot", error)
+            self._seen = self._finished  # not again before its time: trying may cost as much
         if isinstance(outcome, Snapshot):
             self._seen = outcome.visits
             self._report(outcome)
@@ -272,8 +273,8 @@ class Monitor:
         # a visit that began before a fork may end after it, too
         return max(0, self._begun - self._finished)
 
-    def _wanted(self) -> bool:
-        return bool(self._tickets) or self._finished - self._seen >= self._every
+    def _wanted(self, pipeline: Pipeline) -> bool:
+        return bool(self._tickets) or pipeline.due(self._finished - self._seen)
 
     def _speak(self) -> None:
         """Say the failures that nobody has said yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+import tracemalloc
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from leakmw.store.memory import MemoryStore
 from leakmw.tracers import sampling
 from leakmw.tracers.exact import ExactTracer
 from leakmw.tracers.functions import described
+from leakmw.tracers.windows import WindowedTracer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -108,6 +110,10 @@ class Pipeline:
         self._number = number
         return snapshot
 
+    def due(self, visits: int) -> bool:
+        """Say whether *visits* since the last snapshot are enough for another."""
+        return visits >= max(self._settings.every, self._tracer.least_visits)
+
     def report(self, last: Snapshot) -> None:
         """Make the report of the latest snapshot, keep it and log it.
 
@@ -178,7 +184,10 @@ def _tracer(
         return sampling.SamplingTracer(
             settings.frames, settings.overhead, settings.sample_bytes, *current
         )
-    return ExactTracer(settings.frames, meters.room_bytes, failed)
+    exact = ExactTracer(settings.frames, meters.room_bytes, failed)
+    if settings.engine == "auto" and not tracemalloc.is_tracing():
+        return WindowedTracer(exact, settings.overhead)
+    return exact  # asked for, or its price is paid already
 
 
 class _Moment:
@@ -191,10 +200,11 @@ class _Moment:
         self._count_in_flight = in_flight
         self.mark()
 
-    def mark(self) -> None:
-        """Count. Nothing here lets another thread run."""
+    def mark(self) -> int:
+        """Count, and return all visits so far. Nothing here lets another thread run."""
         self.endpoints = self._count()
         self.in_flight = self._count_in_flight()
         self.collections = gc.get_stats()[-1]["collections"] if gc.isenabled() else None
         self.taken_at = datetime.now(UTC)
         self.clock = time.monotonic()
+        return sum(endpoint.visits for endpoint in self.endpoints.values())

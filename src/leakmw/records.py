@@ -436,7 +436,7 @@ class Tracer(Protocol):
     def trace(
         self,
         views: frozenset[str],
-        mark: Callable[[], None],
+        mark: Callable[[], int],
         digest: Callable[[Trace], Any] | None = None,
     ) -> Trace:
         """Return live memory by origin.
@@ -444,7 +444,8 @@ class Tracer(Protocol):
         Args:
             views: Files in which the app's views stand: they are the app's own wherever they lie.
 
-            mark: Called at the very moment that the trace shows: visits are counted then.
+            mark: Counts visits and returns their number. It may be called at any time; the last
+                call is at the very moment that the trace shows.
 
             digest: Plain computing on the trace, done where the rows are grouped: off the app's
                 back if that is a forked child.
@@ -466,6 +467,10 @@ class Tracer(Protocol):
     @property
     def hook_cpu_seconds(self) -> float:
         """CPU time that it has used on the app's own threads, as far as it is known."""
+
+    @property
+    def least_visits(self) -> int:
+        """Visits between two traces that keep its cost within its share."""
 
 
 class Monitored(Protocol):

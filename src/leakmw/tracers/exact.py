@@ -60,6 +60,7 @@ class ExactTracer:
     """
 
     hook_cpu_seconds = 0.0  # nobody knows what tracemalloc costs the app
+    least_visits = 0
 
     def __init__(
         self,
@@ -112,7 +113,7 @@ class ExactTracer:
         return (COST,)
 
     def trace(
-        self, views: frozenset[str], mark: Callable[[], None], digest: Digest | None = None
+        self, views: frozenset[str], mark: Callable[[], object], digest: Digest | None = None
     ) -> Trace:
         """Return live memory by origin.
 
@@ -143,7 +144,7 @@ class ExactTracer:
         return trace._replace(seconds=time.perf_counter() - started)
 
     def _from_child(
-        self, ownership: Ownership, mark: Callable[[], None], digest: Digest | None
+        self, ownership: Ownership, mark: Callable[[], object], digest: Digest | None
     ) -> Trace:
         def work() -> bytes:
             _empty_interpreter_caches()
@@ -179,7 +180,7 @@ class ExactTracer:
         return needed
 
     def _here(
-        self, ownership: Ownership, mark: Callable[[], None], digest: Digest | None, reason: str
+        self, ownership: Ownership, mark: Callable[[], object], digest: Digest | None, reason: str
     ) -> Trace:
         blocks = _live_blocks()
         if blocks > IN_PROCESS_BLOCKS:

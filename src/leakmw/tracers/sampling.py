@@ -87,6 +87,7 @@ class SamplingTracer:
     """
 
     child_cpu_seconds = 0.0
+    least_visits = 0
 
     def __init__(
         self,
@@ -138,7 +139,7 @@ class SamplingTracer:
         return ()
 
     def trace(
-        self, views: frozenset[str], mark: Callable[[], None], digest: Digest | None = None
+        self, views: frozenset[str], mark: Callable[[], object], digest: Digest | None = None
     ) -> Trace:
         """Return live memory by origin and endpoint.
 

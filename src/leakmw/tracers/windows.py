@@ -1,0 +1,283 @@
+"""tracemalloc in short windows: what ``auto`` does where the sampling tracer is not to be had.
+
+tracemalloc cannot be paused: what it has traced is forgotten when it stops. So each window stands
+for itself. Its first visits only fill it with what lives from one visit to the next; what grows
+over those that follow is taken for all visits since the window before.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from leakmw.background import native
+from leakmw.tracers.grouping import MAX_ROWS
+from leakmw.tracers.transfer import Key, keyed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from leakmw.records import Engine, Row, Trace
+    from leakmw.tracers.exact import ExactTracer
+
+    Digest = Callable[[Trace], Any]
+
+FIRST_VISITS = 10
+"""Visits from the start of a window to its first reading."""
+
+VISITS = 20
+"""Visits from there to its second reading."""
+
+MOST_SECONDS = 5.0
+"""After which a reading is made however few visits there were."""
+
+POLL_SECONDS = 0.005
+
+LEAST_SHARE = 0.25
+"""Part of what the windows found by which the process must have grown: less is what garbage and
+free lists make of its count of blocks by themselves."""
+
+YOUNG, ALL = 1, 2
+"""Up to which generation the collector looks."""
+
+LEAST_ADDED = 1.9
+"""What tracing adds to a visit at least, in visits: measured with one frame. What a window
+measures of itself may be far off, so few visits as it has."""
+
+COST = (
+    "leakmw's extension does not load (`leakmw doctor` says why), so tracemalloc looked at "
+    "{traced:,} of {visits:,} requests only: it takes many more requests to find a leak, and what "
+    "outlives such a look is told from a leak by the number of all the process's blocks alone"
+)
+
+
+class WindowedTracer:
+    """Growth by origin since the first trace, from short windows in which tracemalloc runs.
+
+    Args:
+        exact: Runs tracemalloc.
+
+        overhead: Share of CPU time that the windows may cost.
+
+    Attributes:
+        hook_cpu_seconds: What tracing has cost the app, by the visits without it.
+        least_visits: Visits between two traces that keep that cost within its share.
+    """
+
+    def __init__(self, exact: ExactTracer, overhead: float) -> None:
+        self._exact = exact
+        self._overhead = overhead
+        self._ended: _Spent | None = None
+        self._growth = Growth()
+        self._traced_visits = 0
+        self._known_visits = 0
+        self.hook_cpu_seconds = 0.0
+        self.least_visits = 0
+
+    def start(self) -> None:
+        """Do nothing: each trace begins and ends its window."""
+
+    def stop(self) -> None:
+        """Close a window that is open."""
+        self._exact.stop()
+
+    def engine(self) -> Engine:
+        """Describe the tracer."""
+        return self._exact.engine()
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what a reader of the figures must know."""
+        return (COST.format(traced=self._traced_visits, visits=self._known_visits),)
+
+    @property
+    def child_cpu_seconds(self) -> float:
+        """CPU time that forked children have used."""
+        return self._exact.child_cpu_seconds
+
+    def trace(
+        self, views: frozenset[str], mark: Callable[[], int], digest: Digest | None = None
+    ) -> Trace:
+        """Return growth by origin, some visits from now.
+
+        Args:
+            views: Files in which the app's views stand.
+
+            mark: Returns the visits so far; called last at the very moment that the trace shows.
+
+            digest: Plain computing on the trace.
+
+        Raises:
+            SnapshotError: If memory or time do not allow it now.
+        """
+        started = time.perf_counter()
+        begun, late = _spent(mark), None
+        try:
+            with _old_set_aside() as generation:
+                self._exact.start()
+                first, early = self._reading(views, mark, FIRST_VISITS, generation)
+                second, late = self._reading(views, mark, VISITS, generation)
+        finally:
+            self._exact.stop()
+            self._account(begun, late or _spent(mark))
+        self._learn(first.rows, second.rows, (late - early).visits, late.visits)
+        trace = second._replace(
+            rows=self._growth.rows(sys.getallocatedblocks()),
+            complete=first.complete and second.complete,
+            grouping=0,
+            seconds=time.perf_counter() - started,
+            pause_seconds=max(first.pause_seconds, second.pause_seconds),
+        )
+        return trace if digest is None else trace._replace(digest=digest(trace))
+
+    def _reading(
+        self, views: frozenset[str], mark: Callable[[], int], visits: int, generation: int
+    ) -> tuple[Trace, _Spent]:
+        """Return what is alive of this window after *visits* more, and what was spent by then."""
+        moment = _spent(mark)
+
+        def look() -> None:
+            nonlocal moment
+            _collect(generation)
+            moment = _spent(mark)
+
+        _wait(mark, visits)
+        return self._exact.trace(views, look), moment
+
+    def _learn(self, first: Iterable[Row], second: Iterable[Row], visits: int, known: int) -> None:
+        """Take the growth over *visits* for all those since the window before."""
+        if visits:
+            if self._known_visits:
+                self._growth.add(first, second, (known - self._known_visits) / visits)
+            self._known_visits = known
+            self._traced_visits += visits
+
+    def _account(self, begun: _Spent, ended: _Spent) -> None:
+        """Measure what the window has cost, and put the next one off accordingly."""
+        free, traced = begun - (self._ended or begun), ended - begun
+        self._ended = ended
+        added = LEAST_ADDED
+        if free.visits > traced.visits > 0:  # else what a visit usually costs is not known
+            usual = free.cpu_seconds / free.visits
+            added = max(added, traced.cpu_seconds / traced.visits / max(usual, 1e-9) - 1)
+            self.hook_cpu_seconds += added * usual * traced.visits
+        self.least_visits = math.ceil(added * traced.visits / self._overhead)
+
+
+class Growth:
+    """What windows have found, added up, in proportion to what the whole process has grown.
+
+    A window sees nothing of the end of what was there before: the entry that pushes another out
+    of a full cache is growth to it. All of it together cannot be more than the growth of the
+    process's own count of blocks, which sees every end.
+    """
+
+    def __init__(self) -> None:
+        self._totals: dict[Key, Row] = {}
+        self._blocks: int | None = None
+
+    def add(self, first: Iterable[Row], second: Iterable[Row], times: float) -> None:
+        """Add the growth between two readings, taken *times*."""
+        before, after = keyed(first), keyed(second)
+        for key in before.keys() | after.keys():
+            grown = _difference(before.get(key), after.get(key), times)
+            self._totals[key] = _sum(self._totals.get(key), grown)
+        if len(self._totals) > MAX_ROWS:
+            ranked = sorted(self._totals.items(), key=lambda item: -item[1].bytes)
+            self._totals = dict(ranked[:MAX_ROWS])
+
+    def rows(self, blocks: int) -> tuple[Row, ...]:
+        """Return what has grown by origin, most bytes first.
+
+        Args:
+            blocks: All the process has now.
+        """
+        if self._blocks is None:
+            self._blocks = blocks
+        found = sum(row.blocks for row in self._totals.values())
+        share = min(1.0, (blocks - self._blocks) / found) if found > 0 else 1.0
+        if share < LEAST_SHARE:
+            return ()
+        rows = [_scaled(row, share) for row in self._totals.values() if row.bytes > 0]
+        return tuple(sorted(rows, key=lambda row: -row.bytes))
+
+
+def _difference(before: Row | None, after: Row | None, times: float) -> Row:
+    """Return the growth from one reading to the other, *times*.
+
+    The blocks in either of them are counted as if they came and went by chance, in numbers after
+    Poisson: their variance is their number.
+    """
+    known = after or before
+    assert known is not None  # noqa: S101  # for the type checker
+    size = (after.bytes if after else 0) - (before.bytes if before else 0)
+    blocks = (after.blocks if after else 0) - (before.blocks if before else 0)
+    variance = sum(row.bytes**2 / row.blocks for row in (before, after) if row and row.blocks)
+    row = known._replace(bytes=size, blocks=blocks, variance=variance)
+    return _scaled(row, times)
+
+
+def _sum(one: Row | None, other: Row) -> Row:
+    if one is None:
+        return other
+    return other._replace(
+        bytes=one.bytes + other.bytes,
+        blocks=one.blocks + other.blocks,
+        variance=one.variance + other.variance,
+    )
+
+
+def _scaled(row: Row, times: float) -> Row:
+    return row._replace(
+        bytes=round(row.bytes * times),
+        blocks=round(row.blocks * times),
+        variance=row.variance * times**2,
+    )
+
+
+class _Spent(NamedTuple):
+    """CPU time and visits up to a moment, leakmw's own thread left out."""
+
+    cpu_seconds: float
+    visits: int
+
+    def __sub__(self, before: _Spent) -> _Spent:
+        return _Spent(self.cpu_seconds - before.cpu_seconds, self.visits - before.visits)
+
+
+def _spent(visits: Callable[[], int]) -> _Spent:
+    return _Spent(time.process_time() - time.thread_time(), visits())
+
+
+def _wait(mark: Callable[[], int], visits: int) -> None:
+    """Wait for *visits* more."""
+    sleep = native("time", "sleep")
+    end, deadline = mark() + visits, time.monotonic() + MOST_SECONDS
+    while mark() < end and time.monotonic() < deadline:
+        sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _old_set_aside() -> Iterator[int]:
+    """Keep what is older than the window from the collector; yield what it may look at.
+
+    Cycles that wait for the collector look like growth in so short a window. To collect those that
+    were born in it takes no look at the whole heap, which would stop the app.
+    """
+    if gc.get_freeze_count():  # the app has set aside what is to stay so
+        yield YOUNG
+        return
+    _collect(YOUNG)  # what is set aside comes back among the oldest, where garbage waits for long
+    gc.freeze()
+    try:
+        yield ALL
+    finally:
+        gc.unfreeze()
+
+
+def _collect(generation: int) -> None:
+    if gc.isenabled():
+        gc.collect(generation)
