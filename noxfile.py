@@ -27,6 +27,12 @@ nox.options.sessions = [
 
 # Minutes of real traffic to real servers: once is enough.
 EXAMPLES = "tests/test_examples.py"
+TORTURE = "tests/torture/run.py"
+PART = [
+    *("test_list", "test_dict", "test_generators", "test_weakref", "test_context"),
+    *("test_gc", "test_set", "test_coroutines", "test_asyncio.test_tasks", "test_thread"),
+    *("test_json", "test_pickle", "test_sqlite3", "test_re", "test_bytes"),
+]
 MOST = ["--ignore", EXAMPLES, "--numprocesses", "auto", "--dist", "loadfile"]
 
 
@@ -125,10 +131,34 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS, requires=["build"])
 def torture(session: nox.Session) -> None:
-    """Run a hundred modules of CPython's own tests with every 256th byte sampled."""
+    """Run a hundred modules of CPython's own tests under the hook, and races for five minutes."""
     session.install(built_sdist())
     session.run("leakmw", "doctor")
-    session.run("python", "tests/torture/run.py", *session.posargs)
+    session.run("python", TORTURE, *session.posargs)
+    session.run("python", TORTURE, *session.posargs, env={"PYTHONMALLOC": "debug"})
+    session.run("python", "tests/torture/loop.py")
+
+
+@nox.session(python=PYTHONS, requires=["build"])
+def sanitize(session: nox.Session) -> None:
+    """Do a part of that with the hook under gcc's sanitizers, and a smaller one under valgrind."""
+    flags = "-g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all"
+    session.install("--no-cache", built_sdist(), env={"CFLAGS": flags, "LDFLAGS": flags})
+    libraries = [
+        session.run("gcc", f"-print-file-name={name}", external=True, silent=True)
+        for name in ("libasan.so", "libubsan.so")
+    ]
+    sanitized = {
+        "LD_PRELOAD": " ".join(str(library).strip() for library in libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",  # Python leaves much to the end of the process
+        "PYTHONMALLOC": "malloc",
+    }
+    session.run("python", TORTURE, "--modules", *PART, env=sanitized)
+    session.run("python", "tests/torture/loop.py", "--seconds", "60", env=sanitized)
+    session.install("--no-cache", "--force-reinstall", "--no-deps", built_sdist())
+    under = ("--under", "valgrind -q --trace-children=yes --error-exitcode=9")
+    plain = {"PYTHONMALLOC": "malloc"}
+    session.run("python", TORTURE, *under, "--modules", *PART[:5], env=plain)
 
 
 @nox.session

@@ -1,6 +1,6 @@
 """The longest stall that a request sees while a snapshot of a large heap is taken.
 
-python benchmarks/stall.py [--engine tracemalloc] [--blocks 1500000] [--rounds 7]
+python benchmarks/stall.py [--engine tracemalloc] [--blocks 1500000] [--gigabytes 0.1 1 4]
 
 A ticker serves one small request after another through the face and notes how long after its time
 each came back: alone, while leakmw takes snapshots, and while tracemalloc's own ``take_snapshot``
@@ -18,6 +18,7 @@ import tracemalloc
 from typing import TYPE_CHECKING, Any, Self
 from wsgiref.util import setup_testing_defaults
 
+import psutil
 from figures import Spread, machine, table
 
 from leakmw.asgi import LeakMiddleware as AsgiFace
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 FRAMES = 16
 SITES = 600
+BLOCKS_EACH = 3
+SMALL = 16
 NEVER = 10**9
 TICK_SECONDS = 0.0005
 ALONE_SECONDS = 2.0
@@ -48,13 +51,16 @@ async def asgi_app(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def heap(blocks: int) -> list[Any]:
-    """Return about *blocks* live blocks, born at many sites below stacks of many depths."""
+def heap(blocks: int, size: int) -> list[Any]:
+    """Return about *blocks* live blocks, born at many sites below stacks of many depths.
+
+    A third of them are of *size* bytes, the others are the lists that hold those.
+    """
     source = "\n".join(
-        f"def site_{number}(count, deeper):\n"
+        f"def site_{number}(count, size, deeper):\n"
         "    if deeper:\n"
-        f"        return site_{(number * 7 + 1) % SITES}(count, deeper - 1)\n"
-        "    return [[index] for index in range(count)]\n"
+        f"        return site_{(number * 7 + 1) % SITES}(count, size, deeper - 1)\n"
+        "    return [[bytes(size)] for _ in range(count)]\n"
         for number in range(SITES)
     )
     sites: dict[str, Any] = {}
@@ -62,7 +68,8 @@ def heap(blocks: int) -> list[Any]:
     linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
     exec(compile(source, name, "exec"), sites)  # noqa: S102  # the source stands above
     calls = 3000
-    return [sites[f"site_{call % SITES}"](blocks // calls // 2, call % 5) for call in range(calls)]
+    count = blocks // calls // BLOCKS_EACH
+    return [sites[f"site_{call % SITES}"](count, size, call % 5) for call in range(calls)]
 
 
 class Ticker:
@@ -196,28 +203,40 @@ def _seconds(seconds: list[float]) -> str:
     return Spread.of(seconds).shown(1)
 
 
-def main() -> None:
+def look(blocks: int, gigabytes: float | None, engine: str, rounds: int) -> None:
     """Print a table for a threaded app and one for an event loop."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--blocks", type=int, default=1_500_000)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--engine", choices=("tracemalloc", "sampling"), default="tracemalloc")
-    chosen = parser.parse_args()
-    if chosen.engine == "tracemalloc":
-        tracemalloc.start(FRAMES)
-    kept = heap(chosen.blocks)  # noqa: F841  # alive until the end
-    wsgi = WsgiFace(wsgi_app, every=NEVER, engine=chosen.engine, frames=FRAMES)
-    asgi = AsgiFace(asgi_app, every=NEVER, engine=chosen.engine, frames=FRAMES)
-    about = f"About {chosen.blocks:,} live blocks, {FRAMES} frames, engine {chosen.engine}."
+    wsgi = WsgiFace(wsgi_app, every=NEVER, engine=engine, frames=FRAMES)
+    asgi = AsgiFace(asgi_app, every=NEVER, engine=engine, frames=FRAMES)
+    for monitor in (wsgi.monitor, asgi.monitor):
+        monitor.take_snapshot(120)  # what is born from now on is traced
+    size = round(gigabytes * 1e9 * BLOCKS_EACH / blocks) if gigabytes else SMALL
+    kept = heap(blocks, size)
+    resident = psutil.Process().memory_info().rss / 1e9
+    about = f"About {blocks:,} live blocks, {resident:.2f} GB, {FRAMES} frames, engine {engine}."
     print(f"{about} {machine()}\n")
     for title, ticker, monitor in (
         ("Threads", Threaded(wsgi), wsgi.monitor),
         ("Event loop", Looped(asgi), asgi.monitor),
     ):
-        rows = measure(ticker, monitor, chosen.rounds)
+        rows = measure(ticker, monitor, rounds)
         print(f"**{title}**\n")
-        print(table(("while this runs", "longest stall, ms", "took, s"), rows))
+        print(table(("while this runs", "longest stall, ms", "took, s"), rows), flush=True)
         monitor.close()
+    kept.clear()
+
+
+def main() -> None:
+    """Look at each size of the heap in turn."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--blocks", type=int, default=1_500_000)
+    parser.add_argument("--gigabytes", type=float, nargs="*", default=[None])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--engine", choices=("tracemalloc", "sampling"), default="tracemalloc")
+    chosen = parser.parse_args()
+    if chosen.engine == "tracemalloc":
+        tracemalloc.start(FRAMES)
+    for gigabytes in chosen.gigabytes:
+        look(chosen.blocks, gigabytes, chosen.engine, chosen.rounds)
 
 
 if __name__ == "__main__":

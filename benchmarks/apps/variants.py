@@ -30,6 +30,7 @@ class _NoThread:
 
 if VARIANT == "counting":
     vars(monitor)["Background"] = _NoThread
+    os.environ["LEAKMW_ENGINE"] = "tracemalloc"  # nothing asks whose visit it is
 if VARIANT == "disabled":
     os.environ["LEAKMW_ENABLED"] = "no"
 ENGINE = os.environ.get("LEAKMW_ENGINE")

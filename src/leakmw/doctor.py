@@ -55,7 +55,7 @@ def _engine(reason: str | None) -> Check:
     return Check(
         "engine",
         False,
-        f"tracemalloc, which is exact and slow: {reason}",
+        f"tracemalloc in short windows, which takes many more requests: {reason}",
         "install a C compiler and the headers of this Python, then run: "
         "pip install --force-reinstall --no-binary leakmw leakmw",
     )

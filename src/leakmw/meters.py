@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ import psutil
 from leakmw.records import Memory, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 CGROUP = Path("/sys/fs/cgroup")
 PROC_CGROUP = Path("/proc/self/cgroup")
@@ -22,7 +24,7 @@ UNLIMITED = 1 << 60
 
 def worker() -> Worker:
     """Describe this process."""
-    process = psutil.Process()
+    process = _process(os.getpid())
     return Worker(
         host=socket.gethostname(),
         pid=process.pid,
@@ -38,7 +40,7 @@ def memory() -> Memory:
 def rss_bytes() -> int | None:
     """Return the resident memory of this process, ``None`` where the platform refuses."""
     try:
-        rss: int = psutil.Process().memory_info().rss
+        rss: int = _process(os.getpid()).memory_info().rss
     except psutil.Error:
         return None
     return rss
@@ -52,29 +54,46 @@ def limit_bytes(root: Path = CGROUP, membership: Path = PROC_CGROUP) -> int | No
 
         membership: The file that says which cgroup the process is in.
     """
-    limits = [limit for limit, _ in _cgroups(root, membership)]
-    return min(limits, default=None)
+    return min((limit for *_, limit in _limits(root, membership)), default=None)
 
 
 def room_bytes(root: Path = CGROUP, membership: Path = PROC_CGROUP) -> int:
     """Return how many bytes more this process may take, by its cgroups and by the host."""
-    rooms = [limit - used for limit, used in _cgroups(root, membership)]
+    rooms = [
+        limit - used + _reclaimable(use.parent)
+        for use, limit in _limits(root, membership)
+        if (used := _number(use)) is not None
+    ]
     return max(0, min([psutil.virtual_memory().available, *rooms]))
 
 
-def _cgroups(root: Path, membership: Path) -> Iterator[tuple[int, int]]:
-    """Yield (limit, use) of each cgroup above the process that has a limit."""
-    for folder, limit_name, use_name in _folders(root, membership):
-        limit, used = _number(folder / limit_name), _number(folder / use_name)
-        if limit is not None and used is not None and limit < UNLIMITED:
-            yield limit, used - _reclaimable(folder)
+@cache
+def _process(pid: int) -> psutil.Process:
+    return psutil.Process(pid)  # looks up when the process began
 
 
-def _folders(root: Path, membership: Path) -> Iterator[tuple[Path, str, str]]:
+def _limits(root: Path, membership: Path) -> Iterator[tuple[Path, int]]:
+    """Yield (file that tells the use, limit) of each cgroup above the process that has a limit."""
+    for limit_file, use_file in _files(root, membership):
+        limit = _number(limit_file)
+        if limit is not None and limit < UNLIMITED:
+            yield use_file, limit
+
+
+@cache
+def _files(root: Path, membership: Path) -> tuple[tuple[Path, Path], ...]:
+    """Return the files of limit and use of each cgroup above the process: it stays in its own."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
-        return
+        return ()
+    return tuple(
+        (folder / limit_name, folder / use_name)
+        for folder, limit_name, use_name in _folders(root, lines)
+    )
+
+
+def _folders(root: Path, lines: Iterable[str]) -> Iterator[tuple[Path, str, str]]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
@@ -93,7 +112,7 @@ def _folders(root: Path, membership: Path) -> Iterator[tuple[Path, str, str]]:
 
 def _number(file: Path) -> int | None:
     try:
-        return int(file.read_text())
+        return int(file.read_bytes())
     except (OSError, ValueError):  # "max" says that there is no limit
         return None
 

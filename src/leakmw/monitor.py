@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from leakmw.background import Background, outward, process
 from leakmw.pipeline import Pipeline, samples
 from leakmw.records import UNMATCHED, Failure, Snapshot, SnapshotError, Visit
-from leakmw.visits.current import CURRENT, OURS, enter, leave
+from leakmw.visits.current import CURRENT, OURS
 from leakmw.visits.endpoints import Endpoints
 
 if TYPE_CHECKING:
@@ -101,16 +101,16 @@ class Monitor:
         self._begun += 1
         visit = Visit()
         if self._follows:
-            enter(visit)
+            outer = CURRENT.get()
+            if outer is not None and not outer.finished:
+                visit.outer = outer
+            CURRENT.set(visit)
         return visit
 
     def name(self, visit: Visit, request: Mapping[str, Any]) -> None:
         """Name *visit* from its environ or scope, unless it has a name."""
         if visit.endpoint is None:
-            try:
-                visit.endpoint = self._tally(request)
-            except Exception as error:  # noqa: BLE001  # naming must never reach the request
-                self.failed("endpoint", error)
+            visit.endpoint = self._named(request)
 
     def finish(self, visit: Visit, request: Mapping[str, Any] | None = None) -> None:
         """Count *visit* as over, once; name it first from *request* if it has no name."""
@@ -118,19 +118,27 @@ class Monitor:
             return
         visit.finished = True
         if self._follows:
-            leave(visit)
-        tally = visit.endpoint
-        if tally is None:
-            if request is not None:
-                self.name(visit, request)
-            tally = visit.endpoint or self._endpoints.named(UNMATCHED)
-        tally.visits += 1
+            # it may end in another context than it began in: that one keeps its own
+            if CURRENT.get() is visit:
+                CURRENT.set(visit.outer)
+            visit.outer = None
+        if visit.endpoint is None:
+            visit.endpoint = self._named(request) or self._endpoints.named(UNMATCHED)
+        visit.endpoint.visits += 1
         self._finished = finished = self._finished + 1
         if finished % self._every == 0:
             self._wake()
 
+    def _named(self, request: Mapping[str, Any] | None) -> Tally | None:
+        try:
+            return None if request is None else self._tally(request)
+        except Exception as error:  # noqa: BLE001  # naming must never reach the request
+            self.failed("endpoint", error)
+            return None
+
     def _by_route(self, request: Mapping[str, Any]) -> Tally:
-        return self._endpoints.tally(self._route(request))
+        route = self._route(request)
+        return self._endpoints.known(route[:2]) or self._endpoints.tally(route)
 
     def _by_namer(self, request: Mapping[str, Any]) -> Tally:
         namer = self._settings.endpoint

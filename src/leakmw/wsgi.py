@@ -88,7 +88,7 @@ class LeakMiddleware:
 
     def _enter(
         self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> tuple[WSGIApplication, StartResponse, Callable[[], None] | None]:
+    ) -> tuple[WSGIApplication, StartResponse, partial[None] | None]:
         """Return what serves the request, how it starts, and what ends its visit if it is one."""
         path = environ.get("PATH_INFO", "")
         if self._admin is not None and path.startswith(self._admin.path):
@@ -127,32 +127,36 @@ class _Chunks(list[bytes]):
 
     Attributes:
         close: Ends the visit.
+
+        visit: The visit.
     """
 
-    __slots__ = ("close",)
+    __slots__ = ("close", "visit")
 
     close: Callable[[], None]
+    visit: Visit
 
     def __del__(self) -> None:
         # some servers forget close(), and a visit must not stay in flight for ever
-        self.close()
+        if not self.visit.finished:
+            self.close()
 
 
 def _ending_at_close(
-    iterable: Any, end: Callable[[], None], environ: WSGIEnvironment
+    iterable: Any, end: partial[None], environ: WSGIEnvironment
 ) -> Iterable[bytes]:
     """Return *iterable*, or what stands for it, with *end* behind its ``close()``.
 
     Args:
         iterable: What the app returned.
 
-        end: Ends the visit, however often it is called.
+        end: Ends its first argument, the visit, however often it is called.
 
         environ: May hold the server's file wrapper.
     """
     if type(iterable) is list:
         body = _Chunks(iterable)
-        body.close = end
+        body.close, body.visit = end, end.args[0]
         return body
     wrapper = environ.get("wsgi.file_wrapper")
     if wrapper is not None and _is_file(iterable, wrapper):

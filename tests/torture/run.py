@@ -1,6 +1,6 @@
 """CPython's own tests with every allocation under the hook: they must end as they do without.
 
-python tests/torture/run.py [--interval 256] [--modules test_list test_dict ...]
+python tests/torture/run.py [--interval 256] [--modules test_list ...] [--under "valgrind -q"]
 
 Runs the test modules of the Python that runs this script twice, without and with the hook, and
 compares how each module ends. Exit status 1 if a module ends worse with it. What a module needs
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -54,10 +55,12 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def ends(modules: Sequence[str], environment: Mapping[str, str]) -> Mapping[str, str]:
+def ends(
+    modules: Sequence[str], environment: Mapping[str, str], under: Sequence[str]
+) -> Mapping[str, str]:
     """Return how each module ends, as regrtest says it."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "test", "-j2", "--timeout", "900", *modules]
+        command = [*under, sys.executable, "-m", "test", "-j2", "--timeout", "1800", *modules]
         done = subprocess.run(
             command,
             cwd=folder,
@@ -90,15 +93,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--interval", type=float, default=256)
     parser.add_argument("--modules", nargs="*", default=MODULES)
+    parser.add_argument(
+        "--under", type=shlex.split, default=[], help="a command to run them under"
+    )
     options = parser.parse_args()
     modules = available(options.modules)
     installed = find_spec("leakmw")
     source = Path(str(installed.origin)).parent.parent if installed else SOURCE
     path = os.pathsep.join([str(HERE), str(source)])
     say(f"{sys.version.split()[0]}, {len(modules)} modules, without the hook")
-    without = ends(modules, {})
+    without = ends(modules, {}, options.under)
     say("with it")
-    under = ends(modules, {"PYTHONPATH": path, "LEAKMW_TORTURE": str(options.interval)})
+    hooked = {"PYTHONPATH": path, "LEAKMW_TORTURE": str(options.interval)}
+    under = ends(modules, hooked, options.under)
     worse = [
         module
         for module in modules

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+from functools import cache
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 """Where leakmw itself lies."""
@@ -44,11 +45,7 @@ class Ownership:
     """
 
     def __init__(self, views: frozenset[str] = frozenset()) -> None:
-        paths = sysconfig.get_paths()
-        library = [paths[kind] for kind in ("stdlib", "platstdlib", "scripts")]
-        # code objects may know their files by a link's name or by what it points to
-        library += map(os.path.realpath, tuple(library))
-        self._libraries = tuple(path + os.sep for path in dict.fromkeys(library))
+        self._libraries = _libraries()
         self.packages = frozenset(filter(None, map(_package, views)))
         self._known: dict[str, bool] = {}
 
@@ -96,6 +93,16 @@ class Owner:
 def ours(file: str) -> bool:
     """Say whether *file* is leakmw's, its faces included, its demonstration not."""
     return file.startswith(PACKAGE) and not file.startswith(DEMO)
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    """Return the folders of the standard library."""
+    paths = sysconfig.get_paths()
+    library = [paths[kind] for kind in ("stdlib", "platstdlib", "scripts")]
+    # code objects may know their files by a link's name or by what it points to
+    library += map(os.path.realpath, tuple(library))
+    return tuple(path + os.sep for path in dict.fromkeys(library))
 
 
 def _package_root(file: str) -> tuple[str, str] | None:

@@ -11,21 +11,3 @@ CURRENT: ContextVar[Visit | None] = ContextVar("leakmw_visit", default=None)
 
 OURS = Visit()
 """What stands for a visit on leakmw's own thread, where nothing is sampled."""
-
-
-def enter(visit: Visit) -> None:
-    """Make *visit* the current one, also when it begins in the middle of another."""
-    outer = CURRENT.get()
-    if outer is not None and not outer.finished:
-        visit.outer = outer
-    CURRENT.set(visit)
-
-
-def leave(visit: Visit) -> None:
-    """Make the visit that *visit* began in the current one again.
-
-    It may end in another context than it began in, such as a finalizer's: that one keeps its own.
-    """
-    if CURRENT.get() is visit:
-        CURRENT.set(visit.outer)
-    visit.outer = None

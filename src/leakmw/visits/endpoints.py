@@ -55,13 +55,10 @@ class Endpoints:
         self._by_name: dict[str, Tally] = {}
 
     def tally(self, route: Route) -> Tally:
-        """Return the tally of *route*, a new one while there is room.
+        """Return the tally of a *route* that is not known, a new one while there is room.
 
-        Only names that were kept whole are looked up by route, so that table is as bounded.
+        Only names that were kept whole are known by route, so that table is as bounded.
         """
-        known = self.known(route[:2])
-        if known is not None:
-            return known
         method = route.method if route.method in METHODS else "_OTHER"
         name = _name(method, route.template)
         tally = self.named(name, route.view)

@@ -1,0 +1,126 @@
+"""Start, stop, read and fork at once, from several threads, while all of them allocate.
+
+python tests/torture/loop.py [--seconds 300]
+
+Exit status 0 if nothing crashed, hung, was lost or freed twice.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import tracemalloc
+import warnings
+from collections import Counter
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from leakmw.tracers import _sampler
+from leakmw.tracers.samples import RECORD
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+VISIT: ContextVar[object] = ContextVar("torture_visit", default=None)
+OURS = object()
+CHILD_SECONDS = 60
+"""After which a child counts as hung."""
+
+chance = random.Random(1)
+done: Counter[str] = Counter()
+
+
+def allocate() -> None:
+    """Make, grow and free blocks of many sizes, in visits and outside of them."""
+    VISIT.set(chance.choice([None, OURS, object()]))
+    kept = [bytearray(number % 700) for number in range(300)]
+    for one in kept:
+        one.extend(b"x" * 50)
+    scope: dict[str, object] = {}
+    exec("def made_at_run_time(): return [[n] for n in range(50)]", scope)  # noqa: S102
+    made: Callable[[], object] = scope["made_at_run_time"]  # type: ignore[assignment]
+    made()
+
+
+def restart() -> None:
+    """Begin anew, now and then with an end before."""
+    if chance.random() < 0.3:
+        _sampler.stop()
+    interval = chance.choice([64.0, 256.0, 4096.0])
+    _sampler.start(VISIT, OURS, 32, chance.choice([0.0, 0.01]), interval, chance.getrandbits(64))
+
+
+def read() -> None:
+    """Read all samples and look up their frames."""
+    records, visits = _sampler.read()
+    if len(records) != RECORD.size * len(visits):
+        raise AssertionError("records and visits differ in number")
+    for node, _, size, interval in RECORD.iter_unpack(records):
+        if size < 0 or interval <= 0:
+            raise AssertionError("a record makes no sense")
+        while node:
+            node = _sampler.frame(node)[0]  # noqa: PLW2901  # up the traceback
+    _sampler.release(records)
+
+
+def fork() -> None:
+    """Have a child do all of it once."""
+    pid = os.fork()
+    if pid == 0:
+        signal.alarm(CHILD_SECONDS)
+        try:
+            for step in (restart, allocate, read, _sampler.stop):
+                step()
+        except BaseException:  # noqa: BLE001  # the status says it
+            os._exit(1)
+        os._exit(0)
+    status = os.waitpid(pid, 0)[1]
+    if status:
+        raise AssertionError(f"a child ended with {status}")
+
+
+def cover() -> None:
+    """Put tracemalloc on top, and take it away."""
+    tracemalloc.start(3)
+    time.sleep(0.005)
+    tracemalloc.stop()
+    time.sleep(0.02)
+
+
+def main() -> int:
+    """Run for the time given."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=300)
+    until = time.monotonic() + parser.parse_args().seconds
+    warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, as meant here
+    failed: list[str] = []
+
+    def repeat(step: Callable[[], None]) -> None:
+        while time.monotonic() < until and not failed:
+            try:
+                step()
+            except BaseException as error:  # noqa: BLE001  # of any thread
+                failed.append(f"{step.__name__}: {error!r}")
+            done[step.__name__] += 1
+
+    steps = (allocate, allocate, allocate, restart, read, read, fork, cover)
+    threads = [threading.Thread(target=repeat, args=(step,)) for step in steps]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    _sampler.stop()
+    figures = _sampler.figures()
+    left = {name: figures[name] for name in ("live", "nodes")}
+    said = f"{dict(done)}; left {left}; {failed or 'nothing failed'}"
+    sys.stdout.write(f"{sys.version.split()[0]}: {said}\n")
+    return 1 if failed or any(left.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
