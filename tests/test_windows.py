@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import itertools
+import os
 import sys
 import threading
 import time
@@ -172,6 +173,17 @@ def test_a_tracemalloc_that_runs_is_used_as_it_is() -> None:
         assert tracemalloc.is_tracing()
     finally:
         tracemalloc.stop()
+
+
+def test_a_child_that_is_forked_within_a_window_is_not_traced() -> None:
+    """Nothing of the window is left open in it."""
+    with served(PATHS, every=100, overhead=1.0):
+        while not tracemalloc.is_tracing():
+            time.sleep(0)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(tracemalloc.is_tracing() or gc.get_freeze_count() > 0)
+        assert os.waitpid(pid, 0)[1] == 0
 
 
 def row(size: int, blocks: int, line: int = 1) -> Row:

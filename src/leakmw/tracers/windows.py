@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+import os
 import sys
 import time
 from contextlib import contextmanager
@@ -82,8 +83,7 @@ class WindowedTracer:
         """Do nothing: each trace begins and ends its window."""
 
     def stop(self) -> None:
-        """Close a window that is open."""
-        self._exact.stop()
+        """Do nothing, as well."""
 
     def engine(self) -> Engine:
         """Describe the tracer."""
@@ -116,12 +116,10 @@ class WindowedTracer:
         started = time.perf_counter()
         begun, late = _spent(mark), None
         try:
-            with _old_set_aside() as generation:
-                self._exact.start()
+            with _window(self._exact) as generation:
                 first, early = self._reading(views, mark, FIRST_VISITS, generation)
                 second, late = self._reading(views, mark, VISITS, generation)
         finally:
-            self._exact.stop()
             self._account(begun, late or _spent(mark))
         self._learn(first.rows, second.rows, (late - early).visits, late.visits)
         trace = second._replace(
@@ -260,22 +258,43 @@ def _wait(mark: Callable[[], int], visits: int) -> None:
         sleep(POLL_SECONDS)
 
 
+_open: dict[ExactTracer, bool] = {}
+"""Windows that are open, and whether what is older was set aside for them."""
+
+
 @contextmanager
-def _old_set_aside() -> Iterator[int]:
-    """Keep what is older than the window from the collector; yield what it may look at.
+def _window(exact: ExactTracer) -> Iterator[int]:
+    """Trace for the time of a block; yield up to which generation the collector may look.
 
     Cycles that wait for the collector look like growth in so short a window. To collect those that
-    were born in it takes no look at the whole heap, which would stop the app.
+    were born in it takes no look at the whole heap, which would stop the app: what is older is set
+    aside, unless the app itself has set aside what is to stay so.
     """
-    if gc.get_freeze_count():  # the app has set aside what is to stay so
-        yield YOUNG
-        return
-    _collect(YOUNG)  # what is set aside comes back among the oldest, where garbage waits for long
-    gc.freeze()
+    aside = gc.get_freeze_count() == 0
+    if aside:
+        _collect(YOUNG)  # it comes back among the oldest, where garbage waits for long
+        gc.freeze()
+    _open[exact] = aside
+    exact.start()
     try:
-        yield ALL
+        yield ALL if aside else YOUNG
     finally:
+        _close(exact)
+
+
+def _close(exact: ExactTracer) -> None:
+    exact.stop()
+    if _open.pop(exact):
         gc.unfreeze()
+
+
+def _close_all() -> None:
+    for exact in tuple(_open):
+        _close(exact)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_all)  # nobody there would ever do it
 
 
 def _collect(generation: int) -> None:
