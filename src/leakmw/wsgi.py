@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from leakmw.admin.messages import BODY_LIMIT, AdminRequest
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Request
 
     from leakmw.records import Visit
-    from leakmw.visits.endpoints import Known
 
 
 class LeakMiddleware:
@@ -43,15 +41,11 @@ class LeakMiddleware:
         SettingsError: If a setting is unknown or wrong.
     """
 
-    __slots__ = ("_admin", "_begin", "_finish", "_known", "_name", "app", "monitor")
+    __slots__ = ("_admin", "app", "monitor")
 
     app: WSGIApplication
     monitor: Monitor
     _admin: _Admin | None
-    _begin: Callable[[], Visit]
-    _finish: Callable[[Visit, Mapping[str, Any]], None]
-    _known: Known
-    _name: Callable[[Visit, Mapping[str, Any]], None]
 
     def __new__(
         cls,
@@ -67,8 +61,6 @@ class LeakMiddleware:
         monitor = Monitor(chosen, WsgiRoutes())
         self.app = app
         self._admin = _Admin(chosen, monitor) if chosen.token else None
-        self._begin, self._finish = monitor.begin, monitor.finish
-        self._known, self._name = monitor.known, monitor.name
         self.monitor = monitor
         return self
 
@@ -76,41 +68,30 @@ class LeakMiddleware:
         """Serve one request."""
         # This frame is below all that the app allocates, and tracemalloc looks its line up each
         # time, in a time that grows with what stands before the call.
-        app, start, end = self._enter(environ, start_response)
-        if end is None:
-            return app(environ, start)
+        response = self._enter(environ, start_response)
+        if not isinstance(response, _Response):
+            return response(environ, start_response)
         try:
-            iterable = app(environ, start)
+            iterable = self.app(environ, response.start)
         except BaseException:
-            end()
+            response.close()
             raise
-        return _ending_at_close(iterable, end, environ)
+        return _ending_at_close(iterable, response)
 
     def _enter(
         self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> tuple[WSGIApplication, StartResponse, partial[None] | None]:
-        """Return what serves the request, how it starts, and what ends its visit if it is one."""
+    ) -> _Response | WSGIApplication:
+        """Return the response of a visit that begins, or what serves a request that is none."""
         path = environ.get("PATH_INFO", "")
         if self._admin is not None and path.startswith(self._admin.path):
             answer = self._admin.answer(environ)
             if answer is not None:
-                return answer, start_response, None
+                return answer
         if VISIT_KEY in environ and _is_within_another(environ):
-            return self.app, start_response, None
+            return self.app
         environ[PATH_KEY] = path
-        environ[VISIT_KEY] = visit = self._begin()
-
-        def start(status: str, headers: Any, exc_info: Any = None) -> Any:
-            if visit.endpoint is None:  # named now, as Flask forgets the request before it returns
-                visit.endpoint = self._known(evident_route(environ, path, status))
-                if visit.endpoint is None:
-                    environ[STATUS_KEY] = status
-                    self._name(visit, environ)
-            if exc_info is None:
-                return start_response(status, headers)
-            return start_response(status, headers, exc_info)
-
-        return self.app, start, partial(self._finish, visit, environ)
+        environ[VISIT_KEY] = visit = self.monitor.begin()
+        return _Response(self.monitor, visit, environ, path, start_response)
 
 
 def _is_within_another(environ: WSGIEnvironment) -> bool:
@@ -122,46 +103,75 @@ def _is_within_another(environ: WSGIEnvironment) -> bool:
     return not outer.finished
 
 
-class _Chunks(list[bytes]):
-    """A list that the app returned: its chunks are made already, so it is iterated as it is.
+class _Response(list[bytes]):
+    """What one visit answers: itself the body where the app returns a list.
 
-    Attributes:
-        close: Ends the visit.
+    The chunks of a list are made already, so it is iterated as it is.
+
+    Args:
+        monitor: What counts the visit.
 
         visit: The visit.
+
+        environ: Of its request.
+
+        path: PATH_INFO as it came in.
+
+        start_response: The server's.
+
+    Attributes:
+        environ: As given.
     """
 
-    __slots__ = ("close", "visit")
+    __slots__ = ("_monitor", "_path", "_start_response", "_visit", "environ")
 
-    close: Callable[[], None]
-    visit: Visit
+    def __init__(
+        self,
+        monitor: Monitor,
+        visit: Visit,
+        environ: WSGIEnvironment,
+        path: str,
+        start_response: StartResponse,
+    ) -> None:
+        self.environ = environ
+        self._monitor = monitor
+        self._path = path
+        self._start_response = start_response
+        self._visit = visit
+
+    def start(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """Stand for ``start_response``."""
+        visit = self._visit
+        if visit.endpoint is None:  # named now, as Flask forgets the request before it returns
+            known = self._monitor.known
+            visit.endpoint = known(evident_route(self.environ, self._path, status))
+            if visit.endpoint is None:
+                self.environ[STATUS_KEY] = status
+                self._monitor.name(visit, self.environ)
+        if exc_info is None:
+            return self._start_response(status, headers)
+        return self._start_response(status, headers, exc_info)
+
+    def close(self) -> None:
+        """End the visit, however often this is called."""
+        self._monitor.finish(self._visit, self.environ)
 
     def __del__(self) -> None:
         # some servers forget close(), and a visit must not stay in flight for ever
-        if not self.visit.finished:
+        if not self._visit.finished:
             self.close()
 
 
-def _ending_at_close(
-    iterable: Any, end: partial[None], environ: WSGIEnvironment
-) -> Iterable[bytes]:
-    """Return *iterable*, or what stands for it, with *end* behind its ``close()``.
-
-    Args:
-        iterable: What the app returned.
-
-        end: Ends its first argument, the visit, however often it is called.
-
-        environ: May hold the server's file wrapper.
-    """
+def _ending_at_close(iterable: Any, response: _Response) -> Iterable[bytes]:
+    """Return *iterable*, or what stands for it, with the end of its visit behind ``close()``."""
     if type(iterable) is list:
-        body = _Chunks(iterable)
-        body.close, body.visit = end, end.args[0]
-        return body
-    wrapper = environ.get("wsgi.file_wrapper")
+        response.extend(iterable)
+        return response
+    wrapper = response.environ.get("wsgi.file_wrapper")
     if wrapper is not None and _is_file(iterable, wrapper):
-        return _file_ending_at_close(iterable, end)
-    return _SizedBody(iterable, end) if hasattr(iterable, "__len__") else _Body(iterable, end)
+        return _file_ending_at_close(iterable, response.close)
+    body = _SizedBody if hasattr(iterable, "__len__") else _Body
+    return body(iterable, response.close)
 
 
 class _Body:
@@ -194,9 +204,6 @@ class _Body:
                 close()
         finally:
             self._end()
-
-    def __del__(self) -> None:
-        self._end()
 
 
 class _SizedBody(_Body):
