@@ -7,10 +7,12 @@ import signal
 import sys
 import threading
 import weakref
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     Outward = Callable[[Callable[[], object]], object]
     """Calls a function, maybe later and elsewhere."""
@@ -48,6 +50,36 @@ def native(module: str, name: str) -> Any:
     if monkey is not None:
         return monkey.get_original(module, name)
     return getattr(__import__(module), name)
+
+
+_app_interval: dict[None, float] = {}
+"""The app's own switch interval while it is another: a process that the app forks just then, and
+another monitor's thread, know by it what to put back."""
+
+BRISK_SECONDS = 0.0005
+"""How long a thread of the app waits until it asks leakmw's for the GIL."""
+
+
+@contextmanager
+def switching(choose: Callable[[float], float]) -> Iterator[None]:
+    """Have threads ask for the GIL sooner or later than the app has it, for the time of a block.
+
+    Args:
+        choose: Returns the seconds from those of the app.
+    """
+    interval = _app_interval.setdefault(None, sys.getswitchinterval())
+    sys.setswitchinterval(choose(interval))
+    try:
+        yield
+    finally:
+        # Python cuts it to whole microseconds: without the half each time would take one off
+        sys.setswitchinterval(interval + 5e-7)
+        _app_interval.pop(None, None)
+
+
+def giving_way() -> AbstractContextManager[None]:
+    """Compute for the time of a block such that the app's threads hardly wait for the GIL."""
+    return switching(lambda interval: min(interval, BRISK_SECONDS))
 
 
 def outward() -> Outward:

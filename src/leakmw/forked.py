@@ -34,7 +34,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
-from leakmw.background import native
+from leakmw.background import native, switching
 from leakmw.records import Failure
 
 if TYPE_CHECKING:
@@ -157,24 +157,13 @@ def _libc() -> ctypes.PyDLL:
     return libc
 
 
-_app_interval: dict[None, float] = {}
-"""The app's own switch interval while it is lengthened: a process that the app forks just then,
-and another monitor's thread, know by it what to put back."""
-
-
 @contextmanager
 def _held_gil(seconds: float) -> Iterator[None]:
-    """Keep other threads from asking for the GIL; the app's interval is put back at once."""
+    """Keep other threads from asking for the GIL."""
     # whoever waits for the GIL while it changes hands waits anew from then on
     native("time", "sleep")(0.001)
-    interval = _app_interval.setdefault(None, sys.getswitchinterval())
-    sys.setswitchinterval(max(interval, seconds))
-    try:
+    with switching(lambda interval: max(interval, seconds)):
         yield
-    finally:
-        # Python cuts it to whole microseconds: without the half each fork would take one off
-        sys.setswitchinterval(interval + 5e-7)
-        _app_interval.pop(None, None)
 
 
 class _Limits(NamedTuple):

@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
-from leakmw.background import Background, outward, process
+from leakmw.background import Background, giving_way, outward, process
 from leakmw.pipeline import FIRST_VISITS, Pipeline, samples
 from leakmw.records import UNMATCHED, Failure, Snapshot, SnapshotError, Visit
 from leakmw.visits.current import CURRENT, OURS
@@ -276,7 +276,8 @@ class Monitor:
 
     def _report(self, snapshot: Snapshot) -> None:
         try:
-            self._built().report(snapshot)
+            with giving_way():
+                self._built().report(snapshot)
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("report", error)
 

@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any
 
-from leakmw.background import process
+from leakmw.background import giving_way, process
 from leakmw.records import Engine, Trace
 from leakmw.tracers.ownership import Owner
 from leakmw.tracers.samples import group
@@ -158,21 +158,22 @@ class SamplingTracer:
         mark()
         records, visits = _sampler.read()
         pause = time.perf_counter() - started
-        try:
-            weighted = group(records, visits, _sampler.frame, ownership)
-        finally:
-            _sampler.release(records)
-        del visits
-        self._own_bytes = weighted.own_bytes
-        trace = Trace(
-            rows=weighted.rows,
-            complete=weighted.complete,
-            grouping=_hook.starts + self._owner.changes,
-            how="in-process",
-            seconds=time.perf_counter() - started,
-            pause_seconds=pause,
-        )
-        return trace if digest is None else trace._replace(digest=digest(trace))
+        with giving_way():
+            try:
+                weighted = group(records, visits, _sampler.frame, ownership)
+            finally:
+                _sampler.release(records)
+            del visits
+            self._own_bytes = weighted.own_bytes
+            trace = Trace(
+                rows=weighted.rows,
+                complete=weighted.complete,
+                grouping=_hook.starts + self._owner.changes,
+                how="in-process",
+                seconds=time.perf_counter() - started,
+                pause_seconds=pause,
+            )
+            return trace if digest is None else trace._replace(digest=digest(trace))
 
     def _begin(self) -> None:
         _sampler.start(

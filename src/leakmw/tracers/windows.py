@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from leakmw.background import native
+from leakmw.background import giving_way, native
 from leakmw.tracers.grouping import MAX_ROWS
 from leakmw.tracers.transfer import Key, keyed
 
@@ -129,7 +129,8 @@ class WindowedTracer:
             seconds=time.perf_counter() - started,
             pause_seconds=max(first.pause_seconds, second.pause_seconds),
         )
-        return trace if digest is None else trace._replace(digest=digest(trace))
+        with giving_way():
+            return trace if digest is None else trace._replace(digest=digest(trace))
 
     def _reading(
         self, views: frozenset[str], mark: Callable[[], int], visits: int, generation: int
