@@ -12,6 +12,7 @@ import math
 import os
 import sys
 import time
+import tracemalloc
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +42,9 @@ POLL_SECONDS = 0.005
 LEAST_SHARE = 0.25
 """Part of what the windows found by which the process must have grown: less is what garbage and
 free lists make of its count of blocks by themselves."""
+
+FEW = 1000
+"""Objects that are set aside without the app having done so: Python 3.12 begins with some."""
 
 YOUNG, ALL = 1, 2
 """Up to which generation the collector looks."""
@@ -259,8 +263,15 @@ def _wait(mark: Callable[[], int], visits: int) -> None:
         sleep(POLL_SECONDS)
 
 
-_open: dict[ExactTracer, bool] = {}
-"""Windows that are open, and whether what is older was set aside for them."""
+class _Before(NamedTuple):
+    """How it was before a window: whether nothing was set aside, and whether tracemalloc ran."""
+
+    unfrozen: bool
+    tracing: bool
+
+
+_open: dict[ExactTracer, _Before] = {}
+"""Windows that are open."""
 
 
 @contextmanager
@@ -271,31 +282,32 @@ def _window(exact: ExactTracer) -> Iterator[int]:
     were born in it takes no look at the whole heap, which would stop the app: what is older is set
     aside, unless the app itself has set aside what is to stay so.
     """
-    aside = gc.get_freeze_count() == 0
-    if aside:
-        _collect(YOUNG)  # it comes back among the oldest, where garbage waits for long
-        gc.freeze()
-    _open[exact] = aside
-    exact.start()
+    before = _open[exact] = _Before(gc.get_freeze_count() < FEW, tracemalloc.is_tracing())
     try:
-        yield ALL if aside else YOUNG
+        if before.unfrozen:
+            _collect(YOUNG)  # it comes back among the oldest, where garbage waits for long
+            gc.freeze()
+        exact.start()
+        yield ALL if before.unfrozen else YOUNG
     finally:
-        _close(exact)
+        exact.stop()
+        if before.unfrozen:
+            gc.unfreeze()
+        del _open[exact]
 
 
-def _close(exact: ExactTracer) -> None:
-    exact.stop()
-    if _open.pop(exact):
-        gc.unfreeze()
-
-
-def _close_all() -> None:
-    for exact in tuple(_open):
-        _close(exact)
+def _close_in_child() -> None:
+    """Close what was open in the parent: nobody here would ever do it."""
+    for before in _open.values():
+        if not before.tracing:
+            tracemalloc.stop()  # the tracer may not have known yet that it runs
+        if before.unfrozen:
+            gc.unfreeze()
+    _open.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_all)  # nobody there would ever do it
+    os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _collect(generation: int) -> None:
