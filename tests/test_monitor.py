@@ -114,18 +114,6 @@ def test_a_snapshot_is_taken_every_so_many_visits(watch: Watch) -> None:
     assert report.window.visits == 10
 
 
-def test_the_first_snapshot_does_not_wait_for_a_whole_window(watch: Watch) -> None:
-    """It comes after a hundred visits, so that growth is measured from there on."""
-    monitor = watch(every=1000)
-    serve(monitor, 100)
-    until(lambda: len(monitor.snapshots()) == 1)
-    serve(monitor, 999)
-    monitor.take_snapshot(PATIENCE)  # on demand, and the only other one
-    serve(monitor, 1000)
-    until(lambda: len(monitor.snapshots()) == 3)
-    assert [snapshot.visits for snapshot in monitor.snapshots()] == [100, 1099, 2099]
-
-
 def test_it_names_endpoint_line_and_bytes_of_a_leak(watch: Watch) -> None:
     """And says nothing of the endpoint that does not leak."""
     rng = random.Random(3)
@@ -208,7 +196,6 @@ def test_threads_count_exactly_from_the_first_visit_on(watch: Watch) -> None:
             for thread in threads:
                 thread.join()
             assert monitor.endpoints()["GET /a"].visits == 4000
-            monitor.take_snapshot(PATIENCE)  # it may be one that was under way meanwhile
             assert monitor.take_snapshot(PATIENCE).in_flight == 0
             monitor.close()
     finally:

@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, giving_way, outward, process
-from leakmw.pipeline import FIRST_VISITS, Pipeline, samples
+from leakmw.pipeline import Pipeline, samples
 from leakmw.records import UNMATCHED, Failure, Snapshot, SnapshotError, Visit
 from leakmw.visits.current import CURRENT, OURS
 from leakmw.visits.endpoints import Endpoints
@@ -86,7 +86,6 @@ class Monitor:
         self._begun = 0
         self._finished = 0
         self._seen = 0
-        self._next = min(FIRST_VISITS, self._every)
         self._tickets: deque[_Ticket] = deque()
         self._failures: dict[tuple[str, str], _Count] = {}
         self._unsaid: deque[Failure] = deque()
@@ -127,8 +126,7 @@ class Monitor:
             visit.endpoint = self._named(request) or self._endpoints.named(UNMATCHED)
         visit.endpoint.visits += 1
         self._finished = finished = self._finished + 1
-        if finished >= self._next:
-            self._next = finished + self._every
+        if finished % self._every == 0:
             self._wake()
 
     def _named(self, request: Mapping[str, Any] | None) -> Tally | None:
@@ -259,7 +257,6 @@ class Monitor:
             self._seen = self._finished  # not again before its time: trying may cost as much
         if isinstance(outcome, Snapshot):
             self._seen = outcome.visits
-            self._next = self._seen + self._every
             self._report(outcome)
         while outcome is not None and self._tickets:
             self._tickets.popleft().outcome = outcome

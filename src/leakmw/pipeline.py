@@ -32,10 +32,6 @@ if TYPE_CHECKING:
     from leakmw.settings import Settings
 
 
-FIRST_VISITS = 100
-"""Before the first snapshot: growth is measured from it on, so it need not wait for long."""
-
-
 class Pipeline:
     """What one process needs to get from a snapshot to a log event. Lives on one thread.
 
@@ -116,8 +112,7 @@ class Pipeline:
 
     def due(self, visits: int) -> bool:
         """Say whether *visits* since the last snapshot are enough for another."""
-        least = self._settings.every if self._number else min(FIRST_VISITS, self._settings.every)
-        return visits >= max(least, self._tracer.least_visits)
+        return visits >= max(self._settings.every, self._tracer.least_visits)
 
     def report(self, last: Snapshot) -> None:
         """Make the report of the latest snapshot, keep it and log it.
