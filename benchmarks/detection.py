@@ -14,15 +14,14 @@ import random
 import subprocess
 import sys
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from figures import Spread, machine, table
+from servers import APPS
 
 if TYPE_CHECKING:
     from leakmw.monitor import Monitor
 
-APPS = Path(__file__).parent / "apps"
 LEAKING, LINE_OF = "GET /leak", "keep"
 HEALTHY = ("/a", "/b")
 MOST_REQUESTS = 400_000

@@ -73,6 +73,13 @@ def is_asgi(app: Any) -> bool:
     return inspect.iscoroutinefunction(app) or inspect.iscoroutinefunction(type(app).__call__)
 
 
+def visits_of(name: str) -> Visits:
+    """Return what makes visits of an app, a module in ``apps``."""
+    sys.path.insert(0, str(Path(__file__).parent / "apps"))
+    app = importlib.import_module(name).app
+    return asgi_visits(app) if is_asgi(app) else wsgi_visits(app)
+
+
 def microseconds(visit: Visits) -> float:
     """Return the shortest time of several blocks: everything else disturbs, and only slows."""
     count = 100
@@ -89,9 +96,7 @@ def _seconds(visit: Visits, count: int) -> float:
 
 def main() -> None:
     """Print the figure."""
-    sys.path.insert(0, str(Path(__file__).parent / "apps"))
-    app = importlib.import_module(sys.argv[1]).app
-    print(microseconds(asgi_visits(app) if is_asgi(app) else wsgi_visits(app)))
+    print(microseconds(visits_of(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -9,18 +9,15 @@ difference is 24 MiB or more at the end, or grew by more than 1 MiB in the secon
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import psutil
 from figures import machine, table
-from in_process import asgi_visits, is_asgi, wsgi_visits
+from in_process import visits_of
 from servers import environment
 
-APPS = Path(__file__).parent / "apps"
 READINGS = 10
 MOST_BYTES = 24 << 20
 MOST_GROWTH = 1 << 20
@@ -28,9 +25,7 @@ MOST_GROWTH = 1 << 20
 
 def serve(app: str, requests: int) -> list[int]:
     """Return resident bytes after each tenth of the requests."""
-    sys.path.insert(0, str(APPS))
-    served = importlib.import_module(app).app
-    visit = asgi_visits(served) if is_asgi(served) else wsgi_visits(served)
+    visit = visits_of(app)
     process = psutil.Process()
     resident = []
     for _ in range(READINGS):

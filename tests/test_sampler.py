@@ -487,6 +487,13 @@ def test_a_tracemalloc_that_was_there_before_takes_the_hook_with_it() -> None:
     assert not _sampler.figures()["reached"]
 
 
+def ended(script: str) -> subprocess.CompletedProcess[str]:
+    """Run a script in a Python of its own."""
+    return subprocess.run(
+        [sys.executable, "-X", "dev", "-c", script], capture_output=True, text=True, check=False
+    )
+
+
 HALF_REMOVED = """
 import ctypes, tracemalloc
 from contextvars import ContextVar
@@ -515,12 +522,7 @@ _sampler.stop()
 
 def test_a_hook_that_another_tool_removed_from_one_domain_alone_comes_back_there() -> None:
     """Where it is still reached from below the other tool it is not put in twice."""
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", HALF_REMOVED],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ended(HALF_REMOVED)
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -548,12 +550,7 @@ print(len(records) < 24 * 3000)
 @pytest.mark.skipif(sys.version_info < (3, 13), reason="the module has another name")
 def test_other_interpreters_are_left_alone() -> None:
     """What they allocate is not sampled, and they cannot load the hook."""
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", INTERPRETER],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = ended(INTERPRETER)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "True"
 
@@ -577,9 +574,7 @@ time.sleep(0.1)
 def test_the_interpreter_ends_while_it_samples() -> None:
     """With finalizers and daemon threads that allocate to the last."""
     for _ in range(5):
-        done = subprocess.run(
-            [sys.executable, "-X", "dev", "-c", EXIT], capture_output=True, text=True, check=False
-        )
+        done = ended(EXIT)
         assert (done.returncode, done.stderr) == (0, "")
 
 

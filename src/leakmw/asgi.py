@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from leakmw.records import Visit
-    from leakmw.visits.endpoints import Known
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,15 +48,12 @@ class LeakMiddleware:
         SettingsError: If a setting is unknown or wrong.
     """
 
-    __slots__ = ("_admin", "_begin", "_by_path", "_finish", "_known", "app", "monitor")
+    __slots__ = ("_admin", "_by_path", "app", "monitor")
 
     app: ASGIApp
     monitor: Monitor
     _admin: _Admin | None
-    _begin: Callable[[], Visit]
     _by_path: bool
-    _finish: Callable[[Visit, Scope], None]
-    _known: Known
 
     # Starlette hands the app over by place, old ones by name; its types allow the former only
 
@@ -95,7 +91,6 @@ class LeakMiddleware:
         self.app = app
         self._admin = _Admin(chosen, monitor) if chosen.token else None
         self._by_path = routes.by_path
-        self._begin, self._finish, self._known = monitor.begin, monitor.finish, monitor.known
         self.monitor = monitor
         return self
 
@@ -110,7 +105,7 @@ class LeakMiddleware:
         try:
             await self.app(scope, receive, send)
         finally:
-            self._finish(visit, scope)
+            self.monitor.finish(visit, scope)
 
     def _enter(self, scope: Scope, send: Send) -> tuple[Visit | None, Send]:
         """Return the visit that begins, ``None`` if that is not sure; and what to send by."""
@@ -124,9 +119,9 @@ class LeakMiddleware:
         if VISIT_KEY in scope and not scope[VISIT_KEY].finished:
             # the face around this one counts, and sees in the same scope what is to be seen here
             return None, send
-        scope[VISIT_KEY] = visit = self._begin()
+        scope[VISIT_KEY] = visit = self.monitor.begin()
         if self._by_path:
-            visit.endpoint = self._known((scope.get("method", ""), path_of(scope)))
+            visit.endpoint = self.monitor.known((scope.get("method", ""), path_of(scope)))
             if visit.endpoint is None:
                 send = _noticing(scope, send)
         return visit, send
@@ -142,7 +137,7 @@ class LeakMiddleware:
             await self.app(scope, receive, send)
         finally:
             if visit is not None:
-                self._finish(visit, scope)
+                self.monitor.finish(visit, scope)
 
 
 def _noticing(scope: Scope, send: Send) -> Send:

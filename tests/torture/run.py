@@ -105,13 +105,13 @@ def main() -> int:
     without = ends(modules, {}, options.under)
     say("with it")
     hooked = {"PYTHONPATH": path, "LEAKMW_TORTURE": str(options.interval)}
-    under = ends(modules, hooked, options.under)
+    with_it = ends(modules, hooked, options.under)
     worse = [
         module
         for module in modules
-        if without.get(module) == "passed" and under.get(module) != "passed"
+        if without.get(module) == "passed" and with_it.get(module) != "passed"
     ]
-    passed = sum(end == "passed" for end in under.values())
+    passed = sum(end == "passed" for end in with_it.values())
     say(f"{passed} of {len(modules)} passed with it; ended worse: {', '.join(worse) or 'none'}")
     return 1 if worse else 0
 

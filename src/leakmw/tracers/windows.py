@@ -183,11 +183,15 @@ class Growth:
         self._blocks: int | None = None
 
     def add(self, first: Iterable[Row], second: Iterable[Row], times: float) -> None:
-        """Add the growth between two readings, taken *times*."""
-        before, after = keyed(first), keyed(second)
-        for key in before.keys() | after.keys():
-            grown = _difference(before.get(key), after.get(key), times)
-            self._totals[key] = _sum(self._totals.get(key), grown)
+        """Add the growth between two readings, taken *times*.
+
+        The blocks in either of them are counted as if they came and went by chance, in numbers
+        after Poisson: their variance is their number.
+        """
+        for rows, weight in ((first, -times), (second, times)):
+            for key, row in keyed(rows).items():
+                uncertain = row._replace(variance=row.bytes**2 / max(1, row.blocks))
+                self._totals[key] = _sum(self._totals.get(key), _scaled(uncertain, weight))
         if len(self._totals) > MAX_ROWS:
             ranked = sorted(self._totals.items(), key=lambda item: -item[1].bytes)
             self._totals = dict(ranked[:MAX_ROWS])
@@ -206,21 +210,6 @@ class Growth:
             return ()
         rows = [_scaled(row, share) for row in self._totals.values() if row.bytes > 0]
         return tuple(sorted(rows, key=lambda row: -row.bytes))
-
-
-def _difference(before: Row | None, after: Row | None, times: float) -> Row:
-    """Return the growth from one reading to the other, *times*.
-
-    The blocks in either of them are counted as if they came and went by chance, in numbers after
-    Poisson: their variance is their number.
-    """
-    known = after or before
-    assert known is not None  # noqa: S101  # for the type checker
-    size = (after.bytes if after else 0) - (before.bytes if before else 0)
-    blocks = (after.blocks if after else 0) - (before.blocks if before else 0)
-    variance = sum(row.bytes**2 / row.blocks for row in (before, after) if row and row.blocks)
-    row = known._replace(bytes=size, blocks=blocks, variance=variance)
-    return _scaled(row, times)
 
 
 def _sum(one: Row | None, other: Row) -> Row:
@@ -306,8 +295,7 @@ def _close_in_child() -> None:
     _open.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_close_in_child)
+os.register_at_fork(after_in_child=_close_in_child)
 
 
 def _collect(generation: int) -> None:
