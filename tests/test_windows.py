@@ -206,7 +206,20 @@ def test_growth_is_added_up_over_windows() -> None:
         (1, 1500, 15),
         (2, 100, 1),
     ]
-    assert both[0].variance == pytest.approx(100**2 * (4 * 10**2 + 9 * 5**2))
+    assert both[0].variance == pytest.approx(100**2 * ((1 + 9) * 10**2 + (25 + 16) * 5**2))
+
+
+def test_what_a_few_visits_in_flight_hold_is_no_sure_growth() -> None:
+    """One of them may hold several blocks at one place; a leak's blocks are from many visits."""
+    held, kept = Growth(), Growth()
+    held.rows(0)
+    kept.rows(0)
+    for _ in range(5):
+        held.add([], [row(400, 4)], 10.0)
+        kept.add([], [row(2000, 20)], 10.0)
+    (passing,), (leaking,) = held.rows(1000), kept.rows(1000)
+    assert passing.bytes < 2.5 * passing.variance**0.5
+    assert leaking.bytes > 2.6 * leaking.variance**0.5
 
 
 def test_what_fell_below_its_beginning_is_left_out() -> None:

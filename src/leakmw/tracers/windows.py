@@ -46,6 +46,9 @@ free lists make of its count of blocks by themselves."""
 FEW = 1000
 """Objects that are set aside without the app having done so: Python 3.12 begins with some."""
 
+HANDFUL = 8
+"""Blocks that one visit may well hold at one place while it is served: they come and go together."""
+
 YOUNG, ALL = 1, 2
 """Up to which generation the collector looks."""
 
@@ -185,12 +188,13 @@ class Growth:
     def add(self, first: Iterable[Row], second: Iterable[Row], times: float) -> None:
         """Add the growth between two readings, taken *times*.
 
-        The blocks in either of them are counted as if they came and went by chance, in numbers
-        after Poisson: their variance is their number.
+        The blocks in either of them are counted as if visits in flight had brought them along by
+        chance, in numbers after Poisson: their variance is that of so many handfuls.
         """
         for rows, weight in ((first, -times), (second, times)):
             for key, row in keyed(rows).items():
-                uncertain = row._replace(variance=row.bytes**2 / max(1, row.blocks))
+                handfuls = max(1.0, row.blocks / HANDFUL)
+                uncertain = row._replace(variance=row.bytes**2 / handfuls)
                 self._totals[key] = _sum(self._totals.get(key), _scaled(uncertain, weight))
         if len(self._totals) > MAX_ROWS:
             ranked = sorted(self._totals.items(), key=lambda item: -item[1].bytes)
