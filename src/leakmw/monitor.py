@@ -100,6 +100,8 @@ class Monitor:
             self._settle_in()
         self._begun += 1
         visit = Visit()
+        visit.endpoint = visit.outer = None
+        visit.finished = False
         if self._follows:
             outer = CURRENT.get()
             if outer is not None and not outer.finished:

@@ -81,6 +81,8 @@ class Route(NamedTuple):
 class Visit:
     """One request being served. Keeps nothing of the request.
 
+    Whoever makes one sets its attributes: a constructor would cost each request a call.
+
     Attributes:
         endpoint: The endpoint's tally once the visit has a name; ``None`` before.
         finished: Whether it was counted.
@@ -89,10 +91,9 @@ class Visit:
 
     __slots__ = ("endpoint", "finished", "outer")
 
-    def __init__(self) -> None:
-        self.endpoint: Any = None
-        self.finished = False
-        self.outer: Visit | None = None
+    endpoint: Any
+    finished: bool
+    outer: Visit | None
 
 
 class Endpoint(NamedTuple):

@@ -14,7 +14,7 @@ from leakmw.visits.ending import Ending
 from leakmw.visits.wsgi_routes import PATH_KEY, STATUS_KEY, WsgiRoutes, evident_route
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from werkzeug.wrappers import Request
@@ -68,30 +68,38 @@ class LeakMiddleware:
         """Serve one request."""
         # This frame is below all that the app allocates, and tracemalloc looks its line up each
         # time, in a time that grows with what stands before the call.
-        response = self._enter(environ, start_response)
-        if not isinstance(response, _Response):
-            return response(environ, start_response)
+        visit, serve, start = self._enter(environ, start_response)
         try:
-            iterable = self.app(environ, response.start)
+            iterable = serve(environ, start)
         except BaseException:
-            response.close()
+            if visit is not None:
+                self.monitor.finish(visit, environ)
             raise
-        return _ending_at_close(iterable, response)
+        if visit is None:
+            return iterable
+        if type(iterable) is not list:
+            return _ending_at_close(iterable, self.monitor, visit, environ)
+        chunks = _Chunks(iterable)
+        chunks.environ, chunks.monitor, chunks.visit = environ, self.monitor, visit
+        return chunks
 
     def _enter(
         self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> _Response | WSGIApplication:
-        """Return the response of a visit that begins, or what serves a request that is none."""
+    ) -> tuple[Visit | None, WSGIApplication, StartResponse]:
+        """Return the visit that begins, if one does, what serves the request, and with what."""
         path = environ.get("PATH_INFO", "")
         if self._admin is not None and path.startswith(self._admin.path):
             answer = self._admin.answer(environ)
             if answer is not None:
-                return answer
+                return None, answer, start_response
         if VISIT_KEY in environ and _is_within_another(environ):
-            return self.app
-        environ[PATH_KEY] = path
+            return None, self.app, start_response
         environ[VISIT_KEY] = visit = self.monitor.begin()
-        return _Response(self.monitor, visit, environ, path, start_response)
+        visit.endpoint = self.monitor.known((environ.get("REQUEST_METHOD", ""), path))
+        if visit.endpoint is None:  # else it is a path that is a name
+            environ[PATH_KEY] = path
+            start_response = _naming(self.monitor, visit, environ, path, start_response)
+        return visit, self.app, start_response
 
 
 def _is_within_another(environ: WSGIEnvironment) -> bool:
@@ -103,75 +111,69 @@ def _is_within_another(environ: WSGIEnvironment) -> bool:
     return not outer.finished
 
 
-class _Response(list[bytes]):
-    """What one visit answers: itself the body where the app returns a list.
+def _naming(
+    monitor: Monitor,
+    visit: Visit,
+    environ: WSGIEnvironment,
+    path: str,
+    start_response: StartResponse,
+) -> StartResponse:
+    """Return ``start_response`` for a visit that has no name yet.
 
-    The chunks of a list are made already, so it is iterated as it is.
-
-    Args:
-        monitor: What counts the visit.
-
-        visit: The visit.
-
-        environ: Of its request.
-
-        path: PATH_INFO as it came in.
-
-        start_response: The server's.
-
-    Attributes:
-        environ: As given.
+    It is named as soon as the app answers: Flask forgets the request before it returns.
     """
 
-    __slots__ = ("_monitor", "_path", "_start_response", "_visit", "environ")
-
-    def __init__(
-        self,
-        monitor: Monitor,
-        visit: Visit,
-        environ: WSGIEnvironment,
-        path: str,
-        start_response: StartResponse,
-    ) -> None:
-        self.environ = environ
-        self._monitor = monitor
-        self._path = path
-        self._start_response = start_response
-        self._visit = visit
-
-    def start(self, status: str, headers: Any, exc_info: Any = None) -> Any:
-        """Stand for ``start_response``."""
-        visit = self._visit
-        if visit.endpoint is None:  # named now, as Flask forgets the request before it returns
-            known = self._monitor.known
-            visit.endpoint = known(evident_route(self.environ, self._path, status))
+    def start(status: str, headers: Any, exc_info: Any = None) -> Any:
+        if visit.endpoint is None:
+            visit.endpoint = monitor.known(evident_route(environ, path, status))
             if visit.endpoint is None:
-                self.environ[STATUS_KEY] = status
-                self._monitor.name(visit, self.environ)
+                environ[STATUS_KEY] = status
+                monitor.name(visit, environ)
         if exc_info is None:
-            return self._start_response(status, headers)
-        return self._start_response(status, headers, exc_info)
+            return start_response(status, headers)
+        return start_response(status, headers, exc_info)
+
+    return start
+
+
+class _Chunks(list[bytes]):
+    """A list that ends its visit when it is closed: it is iterated as the app's own would be.
+
+    It has no constructor of its own, which would cost each visit a call.
+
+    Attributes:
+        environ: Of the request.
+
+        monitor: What counts the visit.
+
+        visit: In which the chunks were made.
+    """
+
+    __slots__ = ("environ", "monitor", "visit")
+
+    environ: WSGIEnvironment
+    monitor: Monitor
+    visit: Visit
 
     def close(self) -> None:
         """End the visit, however often this is called."""
-        self._monitor.finish(self._visit, self.environ)
+        self.monitor.finish(self.visit, self.environ)
 
     def __del__(self) -> None:
         # some servers forget close(), and a visit must not stay in flight for ever
-        if not self._visit.finished:
+        if not self.visit.finished:
             self.close()
 
 
-def _ending_at_close(iterable: Any, response: _Response) -> Iterable[bytes]:
+def _ending_at_close(
+    iterable: Any, monitor: Monitor, visit: Visit, environ: WSGIEnvironment
+) -> Iterable[bytes]:
     """Return *iterable*, or what stands for it, with the end of its visit behind ``close()``."""
-    if type(iterable) is list:
-        response.extend(iterable)
-        return response
-    wrapper = response.environ.get("wsgi.file_wrapper")
+    wrapper = environ.get("wsgi.file_wrapper")
     if wrapper is not None and _is_file(iterable, wrapper):
-        return _file_ending_at_close(iterable, response.close)
+        return _file_ending_at_close(iterable, monitor, visit, environ)
     body = _SizedBody if hasattr(iterable, "__len__") else _Body
-    return body(iterable, response.close)
+    return body(iterable, monitor, visit, environ)
 
 
 class _Body:
@@ -180,11 +182,19 @@ class _Body:
     It is no generator itself: closing one that nobody has started runs none of its code.
     """
 
-    __slots__ = ("_end", "_iterable")
+    __slots__ = ("_environ", "_iterable", "_monitor", "_visit")
 
-    def __init__(self, iterable: Any, end: Callable[[], None]) -> None:
+    def __init__(
+        self, iterable: Any, monitor: Monitor, visit: Visit, environ: WSGIEnvironment
+    ) -> None:
         self._iterable = iterable
-        self._end = end
+        self._monitor = monitor
+        self._visit = visit
+        self._environ = environ
+
+    def __del__(self) -> None:
+        if not self._visit.finished:
+            self._monitor.finish(self._visit, self._environ)
 
     def __iter__(self) -> Iterator[bytes]:
         # Each chunk is made below a frame of this file, by which a tracer tells that it was made
@@ -203,7 +213,7 @@ class _Body:
             if close is not None:
                 close()
         finally:
-            self._end()
+            self._monitor.finish(self._visit, self._environ)
 
 
 class _SizedBody(_Body):
@@ -225,12 +235,14 @@ def _is_file(iterable: object, wrapper: Any) -> bool:
     return hasattr(iterable, "fileno")
 
 
-def _file_ending_at_close(file: Any, end: Callable[[], None]) -> Iterable[bytes]:
+def _file_ending_at_close(
+    file: Any, monitor: Monitor, visit: Visit, environ: WSGIEnvironment
+) -> Iterable[bytes]:
     """Return *file* itself, so that the server may send it with sendfile."""
     try:
-        file.close = Ending(end, getattr(file, "close", None))
+        file.close = Ending(monitor.finish, visit, environ, getattr(file, "close", None))
     except (AttributeError, TypeError):  # made in C: nobody can tell when it is sent
-        end()
+        monitor.finish(visit, environ)
     wrapped: Iterable[bytes] = file
     return wrapped
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -13,7 +12,7 @@ from leakmw.django.carrier import carrier, tell_route
 from leakmw.django.configuration import configured
 from leakmw.monitor import Monitor
 from leakmw.records import VISIT_KEY, Visit
-from leakmw.visits.django_routes import told_route
+from leakmw.visits.django_routes import django_route, told_route
 from leakmw.visits.ending import Ending
 
 if TYPE_CHECKING:
@@ -92,13 +91,16 @@ class LeakMiddleware:
         self, request: HttpRequest, visit: Visit | None, response: HttpResponseBase | None
     ) -> None:
         """Name the visit, and have the response end it."""
-        tell_route(request)
         if visit is None:
+            tell_route(request)
             return
-        self.monitor.name(visit, carrier(request))
+        visit.endpoint = self.monitor.known(django_route(request)[:2])
+        if visit.endpoint is None:
+            tell_route(request)
+            self.monitor.name(visit, carrier(request))
         # the list in which Django keeps what to call when the server closes the response
         closers = getattr(response, "_resource_closers", None)
         if closers is None:
             self.monitor.finish(visit)
         else:
-            closers.append(Ending(partial(self.monitor.finish, visit)))
+            closers.append(Ending(self.monitor.finish, visit))

@@ -47,7 +47,7 @@ FEW = 1000
 """Objects that are set aside without the app having done so: Python 3.12 begins with some."""
 
 HANDFUL = 8
-"""Blocks that one visit may well hold at one place while it is served: they come and go together."""
+"""Blocks at one place that come and go together: what one visit may well hold there."""
 
 YOUNG, ALL = 1, 2
 """Up to which generation the collector looks."""

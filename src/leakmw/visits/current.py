@@ -11,3 +11,4 @@ CURRENT: ContextVar[Visit | None] = ContextVar("leakmw_visit", default=None)
 
 OURS = Visit()
 """What stands for a visit on leakmw's own thread, where nothing is sampled."""
+OURS.finished = True

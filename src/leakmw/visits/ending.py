@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+
+    from leakmw.records import Visit
 
 
 class Ending:
     """Ends a visit when it is called, or when whoever should have called it drops it.
 
     Args:
-        end: Ends the visit, however often it is called.
+        finish: Ends a visit, named from its environ, however often it is called.
+
+        visit: The visit.
+
+        environ: Of its request; ``None`` where it has a name by now.
 
         close: What to call first, once: it often holds the very object that holds this one.
     """
 
-    __slots__ = ("_close", "_end")
+    __slots__ = ("_close", "_environ", "_finish", "_visit")
 
-    def __init__(self, end: Callable[[], None], close: Callable[[], object] | None = None) -> None:
-        self._end = end
+    def __init__(
+        self,
+        finish: Callable[[Visit, Mapping[str, Any] | None], None],
+        visit: Visit,
+        environ: Mapping[str, Any] | None = None,
+        close: Callable[[], object] | None = None,
+    ) -> None:
+        self._finish = finish
+        self._visit = visit
+        self._environ = environ
         self._close = close
 
     def __call__(self) -> None:
@@ -31,10 +45,11 @@ class Ending:
             if close is not None:
                 close()
         finally:
-            self._end()
+            self._finish(self._visit, self._environ)
 
     def __del__(self) -> None:
-        self._end()
+        if not self._visit.finished:
+            self._finish(self._visit, self._environ)
 
     def __reduce__(self) -> tuple[type, tuple[type]]:
         # a cache pickles a response with all that is to be called at its end: nothing is, later
