@@ -86,7 +86,10 @@ def ends(
     """Return how each module ends, as regrtest says it."""
     ignored = [part for test in ENDLESS for part in ("--ignore", test)]
     options = ["-j2", "--timeout", "1800", *ignored, *modules]
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile("w+") as output:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        tempfile.TemporaryFile("w+", errors="replace") as output,
+    ):
         # no pipe: what a test leaves running would hold its other end
         subprocess.run(
             [*under, sys.executable, "-m", "test", *options],
