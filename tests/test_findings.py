@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from leakmw.analysis.findings import MOST_SITES, analyse, compare, findings
 from leakmw.records import BACKGROUND, Finding, Frame, SnapshotError, Span, Traceback, Verdict
 from leakmw.settings import Settings
-from leakmw.store.memory import MAX_SNAPSHOTS, MemoryStore
+from leakmw.store.memory import LATEST, MAX_SNAPSHOTS, MemoryStore
 
 if TYPE_CHECKING:
     from tests.conftest import History
@@ -240,14 +241,19 @@ def test_snapshots_that_were_grouped_otherwise_cannot_be_compared(history: Histo
 
 
 def test_the_store_keeps_the_first_and_the_latest(history: History) -> None:
-    """Growth keeps its origin; a new grouping begins a new history."""
+    """Growth keeps its origin, and some lie between; a new grouping begins a new history."""
     store = MemoryStore()
-    for number in range(2 * MAX_SNAPSHOTS):
+    taken = 20 * MAX_SNAPSHOTS
+    for number in range(taken):
         history.add({}, {"GET /a": number})
         store.add(history.snapshots[-1])
     numbers = [snapshot.number for snapshot in store.snapshots]
-    assert numbers == [1, *range(MAX_SNAPSHOTS + 2, 2 * MAX_SNAPSHOTS + 1)]
+    assert len(numbers) == MAX_SNAPSHOTS
+    assert numbers[0] == 1
+    assert numbers[-LATEST:] == [*range(taken - LATEST + 1, taken + 1)]
+    gaps = [after - before for before, after in pairwise(numbers[: -LATEST + 1])]
+    assert max(gaps) < 2.5 * taken / len(gaps)
 
     history.add({}, {"GET /a": 99}, grouping=2)
     store.add(history.snapshots[-1])
-    assert [snapshot.number for snapshot in store.snapshots] == [2 * MAX_SNAPSHOTS + 1]
+    assert [snapshot.number for snapshot in store.snapshots] == [taken + 1]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leakmw.records import Birth
+from leakmw.records import MAX_BIRTHS, Birth
 from leakmw.tracers.ownership import PACKAGE, Ownership
-from leakmw.tracers.samples import MAX_BIRTHS, RECORD, group, weigh
+from leakmw.tracers.samples import RECORD, group, weigh
 
 SIZES = st.integers(1, 1 << 30)
 INTERVALS = st.floats(1, 1 << 30)
@@ -150,7 +150,7 @@ def test_rows_are_told_apart_by_path_and_endpoint() -> None:
     )
     first, second = found.rows
     assert (first.endpoint, first.bytes, first.blocks) == ("GET /a", 107, 2)
-    assert first.births == (Birth(1, 100, 1, 1), Birth(2, 7, 1, 1))
+    assert first.births == (Birth(1, 100, 1, 1, 100**2, 1), Birth(2, 7, 1, 1, 7**2, 1))
     assert [frame.function for frame in first.path] == ["page", "helper"]
     assert first.traceback[0].file == "/srv/server.py"
     assert (second.endpoint, second.bytes, second.in_visit) == ("GET /b", 50, True)

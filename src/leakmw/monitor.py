@@ -248,17 +248,19 @@ class Monitor:
 
     def _work(self) -> None:
         outcome: Snapshot | Failure | None = None
+        # the visit that was to wake this thread: some more have ended meanwhile
+        finished = self._finished - self._finished % self._every
         try:
             pipeline = self._built()
             pipeline.start()
-            if self._wanted(pipeline):
+            if self._tickets or pipeline.due(finished - self._seen):
                 outcome = pipeline.snapshot(self._endpoints.count, self._in_flight)
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("snapshot", error)
             outcome = Failure.of("snapshot", error)
-            self._seen = self._finished  # not again before its time: trying may cost as much
+        if outcome is not None:
+            self._seen = finished  # failed or not: trying may cost as much
         if isinstance(outcome, Snapshot):
-            self._seen = outcome.visits
             self._report(outcome)
         while outcome is not None and self._tickets:
             self._tickets.popleft().outcome = outcome
@@ -283,9 +285,6 @@ class Monitor:
     def _in_flight(self) -> int:
         # a visit that began before a fork may end after it, too
         return max(0, self._begun - self._finished)
-
-    def _wanted(self, pipeline: Pipeline) -> bool:
-        return bool(self._tickets) or pipeline.due(self._finished - self._seen)
 
     def _speak(self) -> None:
         """Say the failures that nobody has said yet."""

@@ -118,12 +118,20 @@ class Birth(NamedTuple):
         bytes: Live bytes.
         blocks: Live blocks.
         samples: Samples that say so.
+        bytes_variance: Of the bytes, if such blocks come and go by chance.
+        blocks_variance: Of the blocks, likewise.
     """
 
     window: int
     bytes: int
     blocks: int
     samples: int
+    bytes_variance: float = 0.0
+    blocks_variance: float = 0.0
+
+
+MAX_BIRTHS = 64
+"""Windows of birth that are told apart in a row; what is older counts with the oldest of them."""
 
 
 class Row(NamedTuple):
@@ -210,6 +218,7 @@ class Trace(NamedTuple):
         how: ``fork`` or ``in-process``.
         seconds: How long it took, the app running on.
         pause_seconds: How long the whole process stood still for it.
+        window: Number of the window that ended with it, where births are known.
         digest: What was made of the rows where they were grouped, if anything.
     """
 
@@ -219,6 +228,7 @@ class Trace(NamedTuple):
     how: str
     seconds: float
     pause_seconds: float
+    window: int | None = None
     digest: Any = None
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from leakmw.analysis.fitting import Weight
+    from leakmw.analysis.survival import Survival
     from leakmw.records import Snapshot
 
 MAX_FITS = 64
@@ -43,6 +44,7 @@ class Share(NamedTuple):
         margin: Half the width of the 95 % interval of its growth per visit or second, as far as
             that comes from telling endpoints apart.
         candidates: Endpoints that may be the ones, where neither traceback nor windows decide.
+        survival: Births and deaths, where they are known and all this endpoint's.
     """
 
     endpoint: str
@@ -54,6 +56,7 @@ class Share(NamedTuple):
     solved: bool = False
     margin: float = 0.0
     candidates: tuple[str, ...] = ()
+    survival: Survival | None = None
 
 
 class Windows(NamedTuple):
@@ -127,7 +130,8 @@ def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
         told = active or list(one.place.endpoints)
         if len(told) == 1:
             grown = steps(one.bytes), steps(one.blocks)
-            shares.append(Share(told[0], one.place, one.traceback, *grown, variance=one.variance))
+            share = Share(told[0], one.place, one.traceback, *grown, variance=one.variance)
+            shares.append(share._replace(survival=one.survival))
             continue
         weights: dict[str, Weight] = {}
         if fits < MAX_FITS and abs(one.bytes[-1] - one.bytes[0]) >= FIT_BYTES:
@@ -176,6 +180,7 @@ def _split(one: Series, weights: Mapping[str, Weight], during: Windows) -> Itera
             solved=True,
             margin=_margin(weights, name),
             candidates=_candidates(weights) if name == BACKGROUND else (),
+            survival=one.survival if len(parts) == 1 else None,
         )
 
 

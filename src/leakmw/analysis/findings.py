@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from leakmw.analysis.attribution import attribute, windows
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.series import comparable
+from leakmw.analysis.survival import added
 from leakmw.analysis.verdicts import judge
 from leakmw.records import (
     Diff,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from leakmw.analysis.attribution import Share, Windows
+    from leakmw.analysis.survival import Survival
     from leakmw.analysis.verdicts import Judgement
     from leakmw.settings import Settings
 
@@ -154,9 +156,15 @@ def _merged(shares: Iterable[Share]) -> list[Share]:
                 blocks=[sum(column) for column in zip(*(s.blocks for s in group), strict=True)],
                 margin=sum(share.margin for share in group),
                 variance=sum(share.variance for share in group),
+                survival=_whole_survival(group),
             )
         )
     return merged
+
+
+def _whole_survival(group: Sequence[Share]) -> Survival | None:
+    known = [share.survival for share in group if share.survival is not None]
+    return added(known) if len(known) == len(group) else None
 
 
 def _candidate(share: Share, during: Windows) -> Candidate:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from leakmw.analysis.survival import Survival, added, survival
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
@@ -40,6 +42,7 @@ class Series(NamedTuple):
         blocks: Live blocks.
         traceback: A whole traceback behind it.
         variance: Of the last bytes, where they are estimated.
+        survival: Births and deaths, where they are known.
     """
 
     place: Place
@@ -47,6 +50,7 @@ class Series(NamedTuple):
     blocks: list[int]
     traceback: Traceback
     variance: float = 0.0
+    survival: Survival | None = None
 
 
 def comparable(snapshots: Sequence[Snapshot]) -> Sequence[Snapshot]:
@@ -82,6 +86,8 @@ def _series(
     sizes, counts = [0] * len(snapshots), [0] * len(snapshots)
     traceback: Traceback = ()
     most, variance = -1, 0.0
+    newest = [one.trace.window for one in snapshots if one.trace.window is not None]
+    survivals = []
     for key in keys:
         rows = _filled([rows.get(key) for rows in levels], snapshots)
         for index, row in enumerate(rows):
@@ -89,10 +95,12 @@ def _series(
                 sizes[index] += row.bytes
                 counts[index] += row.blocks
         variance += rows[-1].variance if rows[-1] else 0.0
+        if len(newest) == len(snapshots):
+            survivals.append(survival(rows, newest))
         last = next(row for row in reversed(rows) if row is not None)
         if last.bytes > most:
             most, traceback = last.bytes, last.traceback
-    return Series(place, sizes, counts, traceback, variance)
+    return Series(place, sizes, counts, traceback, variance, added(survivals))
 
 
 def _filled(rows: list[Row | None], snapshots: Sequence[Snapshot]) -> list[Row | None]:

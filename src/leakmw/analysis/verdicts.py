@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate, takewhile
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import ALL
 from leakmw.analysis.fitting import ratio
+from leakmw.analysis.lasting import is_new, lasting, parts, stopped
 from leakmw.records import BACKGROUND, Verdict
 
 if TYPE_CHECKING:
     from leakmw.analysis.attribution import Share, Windows
+    from leakmw.analysis.survival import Survival
 
 SUSPECT_WINDOWS = 5
 """Windows in a row in which a suspect has grown. A level that only fluctuates rises five times
@@ -27,10 +29,6 @@ SUSPECT_CONFIDENCE = 0.995
 LEAST_DEVIATIONS = 2.6
 """Growth in standard deviations of what it is estimated from, where it is: a few samples more or
 less of something that comes and goes are no growth. 99.5 % of a normal distribution lie below."""
-
-NEW_SHARE = 0.75
-"""Part of that growth which must be new: above the level at which the place has been before. A
-level that swings, with the load or as a cache is cleared, comes back to where it was."""
 
 QUIET_WINDOWS = 3
 """Windows in a row in which a settled growth has not grown."""
@@ -74,11 +72,42 @@ def judge(share: Share, during: Windows) -> Judgement:
     """
     amounts = during.visits.get(share.endpoint, during.seconds)
     active = [(g, x) for g, x in zip(share.bytes, amounts, strict=True) if x > 0]
+    if share.survival is not None:
+        return _by_survival(share, share.survival, amounts, during)
     for size in SPANS if share.variance else (1,):
         evidence = _suspicion(share, _spans(active, size), size, during)
         if evidence:
             return Judgement(Verdict.SUSPECT, evidence)
     return _settled(share, [growth for growth, _ in active])
+
+
+def _by_survival(
+    share: Share, survival: Survival, amounts: Sequence[float], during: Windows
+) -> Judgement:
+    """Judge by what outlives its window and what of that goes later."""
+    growth, both = sum(survival.bytes.net()), (survival.bytes, survival.blocks)
+    run = max(lasting(turnover, amounts) for turnover in both) if growth >= SUSPECT_BYTES else 0
+    if run and not _waits_for_collector(share, run, during):
+        return Judgement(Verdict.SUSPECT, _lasting(share, survival, amounts, run, during))
+    quiet = stopped(survival.bytes, amounts)
+    if quiet and growth >= SETTLED_BYTES:
+        return _stopped(share, growth, quiet)
+    return Judgement(None)
+
+
+def _lasting(
+    share: Share, survival: Survival, amounts: Sequence[float], run: int, during: Windows
+) -> tuple[str, ...]:
+    """Return why to suspect a growth that lasted over the last *run* windows."""
+    by_part = parts(survival.bytes.net()[-run:], amounts[-run:])
+    rates = ", ".join(f"{growth / amount:,.0f}" for growth, amount in by_part)
+    alive = sum(survival.blocks.kept[-run:]) / max(1.0, sum(survival.blocks.born[-run:]))
+    return (
+        f"grew all through the last {run} windows: {rates} {_unit(share, during)}",
+        f"{min(1.0, alive):.0%} of the blocks that outlived the window of their birth still live",
+        _reason(share),
+        _collected(during.collections and during.collections[-run + 1 :]),
+    )
 
 
 def _spans(active: _Windows, size: int) -> _Windows:
@@ -94,15 +123,14 @@ def _suspicion(share: Share, active: _Windows, size: int, during: Windows) -> tu
     if run < SUSPECT_WINDOWS or _waits_for_collector(share, run * size, during):
         return ()
     growths, base = every[-run:], [amount for _, amount in active[-run:]]
-    if not _steady(growths, base, share.margin) or not _new(growths, every[:-run]):
+    if not _steady(growths, base, share.margin) or not is_new(growths, every[:-run]):
         return ()
     if sum(growths) < LEAST_DEVIATIONS * math.sqrt(share.variance):
         return ()
-    unit = "bytes per request" if share.endpoint in during.visits else "bytes per second"
     windows = f"{run} windows" if size == 1 else f"{run} spans of {size} windows"
     series = ", ".join(f"{g / x:,.0f}" for g, x in zip(growths[-8:], base[-8:], strict=True))
     return (
-        f"grew in each of the last {windows}: {series} {unit}",
+        f"grew in each of the last {windows}: {series} {_unit(share, during)}",
         _reason(share),
         _collected(during.collections and during.collections[-run * size + 1 :]),
     )
@@ -129,11 +157,8 @@ def _steady(growths: Sequence[float], base: Sequence[float], margin: float) -> b
     return surely and sum(growths) >= SUSPECT_BYTES
 
 
-def _new(growths: Sequence[float], before: Sequence[float]) -> bool:
-    """Say whether the level has come to where it was not before."""
-    earlier = [0.0, *accumulate(before)]
-    highest = sorted(earlier)[-2:][0]  # but one: a snapshot may have met a moment's burst
-    return earlier[-1] + sum(growths) - highest >= NEW_SHARE * sum(growths)
+def _unit(share: Share, during: Windows) -> str:
+    return "bytes per request" if share.endpoint in during.visits else "bytes per second"
 
 
 def _collected(collections: Sequence[float] | None) -> str:
@@ -173,10 +198,14 @@ def _settled(share: Share, growths: list[float]) -> Judgement:
         return Judgement(None)
     if abs(sum(last)) > QUIET_SHARE * total or max(last) > QUIET_SHARE * total:
         return Judgement(None)
+    return _stopped(share, total, len(last))
+
+
+def _stopped(share: Share, growth: float, quiet: int) -> Judgement:
     return Judgement(
         Verdict.SETTLED,
         (
-            f"grew by {total:,.0f} bytes, then stopped: nothing in the last {len(last)} windows",
+            f"grew by {growth:,.0f} bytes, then stopped: nothing in the last {quiet} windows",
             _reason(share),
         ),
     )

@@ -11,9 +11,12 @@ if TYPE_CHECKING:
 MAX_SNAPSHOTS = 16
 """Snapshots kept. Rows that did not change are shared, so one costs what changed."""
 
+LATEST = 8
+"""How many of them are the latest in a row; the others lie evenly over all the time before."""
+
 
 class MemoryStore:
-    """Keeps the first snapshot, the latest ones, and the latest report.
+    """Keeps the first snapshot, the latest ones, some between, and the latest report.
 
     Attributes:
         snapshots: Oldest first.
@@ -32,11 +35,14 @@ class MemoryStore:
     def joined(self, snapshot: Snapshot) -> tuple[Snapshot, ...]:
         """Return what would be kept with *snapshot*.
 
-        Past the cap the second oldest goes: growth keeps its origin.
+        Past the cap the one goes that leaves the smallest gap before the latest ones: growth keeps
+        its origin, and what is slow is seen over all the time.
         """
         kept = tuple(
             one for one in self.snapshots if one.trace.grouping == snapshot.trace.grouping
         )
         if len(kept) >= MAX_SNAPSHOTS:
-            kept = (kept[0], *kept[2:])
+            gaps = [kept[i + 1].visits - kept[i - 1].visits for i in range(1, len(kept) - LATEST)]
+            least = 1 + gaps.index(min(gaps))
+            kept = kept[:least] + kept[least + 1 :]
         return (*kept, snapshot)

@@ -6,7 +6,7 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from leakmw.records import Birth, Frame, Row, Traceback
+from leakmw.records import MAX_BIRTHS, Birth, Frame, Row, Traceback
 from leakmw.tracers.grouping import MAX_ROWS, is_ours, origin
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 RECORD = struct.Struct("=IIQd")
 """One sample as the hook writes it: node, birth, size, interval."""
 
-MAX_BIRTHS = 16
-"""Windows of birth that are told apart; what is older counts with the oldest of them."""
-
 
 class Weighted(NamedTuple):
     """Samples by origin.
@@ -31,11 +28,13 @@ class Weighted(NamedTuple):
         rows: By origin and endpoint, most bytes first.
         complete: Whether all of them are there.
         own_bytes: What leakmw itself holds, in bytes.
+        window: The latest window of birth.
     """
 
     rows: tuple[Row, ...]
     complete: bool
     own_bytes: int
+    window: int
 
 
 class Weight(NamedTuple):
@@ -90,11 +89,12 @@ def group(
     """
     tracebacks = _Tracebacks(frame_of, ownership)
     totals: dict[tuple[Any, ...], _Total] = {}
-    own_bytes = 0.0
+    own_bytes, window = 0.0, 0
     for (node, birth, size, interval), visit in zip(
         RECORD.iter_unpack(records), visits, strict=True
     ):
         weight = weigh(size, interval)
+        window = max(window, birth)
         known = tracebacks.of(node)
         if known is None:
             own_bytes += weight.bytes
@@ -106,7 +106,7 @@ def group(
         total = totals.setdefault((path, endpoint, in_visit), _Total())
         total.add(birth, weight, traceback)
     rows = sorted(_rows(totals), key=lambda row: -row.bytes)
-    return Weighted(tuple(rows[:cap]), len(rows) <= cap, round(own_bytes))
+    return Weighted(tuple(rows[:cap]), len(rows) <= cap, round(own_bytes), window)
 
 
 class _Total:
@@ -122,10 +122,12 @@ class _Total:
 
     def add(self, birth: int, weight: Weight, traceback: Traceback) -> None:
         """Count one sample."""
-        born = self.births.setdefault(birth, [0.0, 0.0, 0.0])
+        born = self.births.setdefault(birth, [0.0, 0.0, 0.0, 0.0, 0.0])
         born[0] += weight.bytes
         born[1] += weight.blocks
         born[2] += 1
+        born[3] += weight.bytes**2
+        born[4] += weight.blocks**2
         self.variance += weight.variance
         if weight.bytes > self.most:
             self.most, self.traceback = weight.bytes, traceback
@@ -150,11 +152,11 @@ def _births(born: dict[int, list[float]]) -> tuple[Birth, ...]:
     oldest = max(born) - MAX_BIRTHS + 1
     folded: dict[int, list[float]] = {}
     for window, amounts in born.items():
-        before = folded.get(max(window, oldest), (0.0, 0.0, 0.0))
+        before = folded.get(max(window, oldest), (0.0, 0.0, 0.0, 0.0, 0.0))
         folded[max(window, oldest)] = [a + b for a, b in zip(before, amounts, strict=True)]
     return tuple(
-        Birth(window, round(size), round(blocks), round(samples))
-        for window, (size, blocks, samples) in sorted(folded.items())
+        Birth(window, *map(round, amounts[:3]), *amounts[3:])
+        for window, amounts in sorted(folded.items())
     )
 
 

@@ -172,6 +172,7 @@ class SamplingTracer:
                 how="in-process",
                 seconds=time.perf_counter() - started,
                 pause_seconds=pause,
+                window=weighted.window,
             )
             return trace if digest is None else trace._replace(digest=digest(trace))
 

@@ -1,0 +1,115 @@
+"""What of a place's memory outlives the window of its birth, and what of that goes later.
+
+A block is sampled once, at its birth: a later snapshot shows those of the earlier one's samples
+that still live. So births and deaths are known each by itself, and not only what they differ by.
+What dies in its own window, as most of what serves a request does, is in neither.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from leakmw.records import MAX_BIRTHS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from leakmw.records import Birth, Row
+
+
+class Turnover(NamedTuple):
+    """Births and deaths at one place between each two snapshots, in bytes or in blocks.
+
+    Attributes:
+        born: What is new of all that has outlived its window.
+        died: What has gone of all that had done so before.
+        kept: What of *born* is alive at the last snapshot.
+        variance: Of *born* less *died*, if blocks came and went by chance.
+    """
+
+    born: list[float]
+    died: list[float]
+    kept: list[float]
+    variance: list[float]
+
+    def net(self) -> list[float]:
+        """Return the growth of what outlives its window."""
+        return [born - died for born, died in zip(self.born, self.died, strict=True)]
+
+
+class Survival(NamedTuple):
+    """The turnover of one place in either unit.
+
+    In bytes a list that is moved as it grows hides the small blocks that it holds, in blocks those
+    hide a large one.
+    """
+
+    bytes: Turnover
+    blocks: Turnover
+
+
+def survival(rows: Sequence[Row | None], newest: Sequence[int]) -> Survival:
+    """Return the births and deaths of one origin.
+
+    Args:
+        rows: Its row in each snapshot.
+
+        newest: The window that ended with each snapshot.
+    """
+    lives = [() if row is None else row.births for row in rows]
+    # what was born in the window just ended has not outlived it
+    ends = [window - 1 for window in newest]
+    return Survival(_turnover(lives, ends, _in_bytes), _turnover(lives, ends, _in_blocks))
+
+
+def added(several: Sequence[Survival]) -> Survival | None:
+    """Add up over the same windows; ``None`` if there is nothing to add."""
+    if not several:
+        return None
+    return Survival(_sum([one.bytes for one in several]), _sum([one.blocks for one in several]))
+
+
+def _sum(several: Sequence[Turnover]) -> Turnover:
+    columns = zip(*several, strict=True)
+    return Turnover(*([sum(one) for one in zip(*lists, strict=True)] for lists in columns))
+
+
+class _Amount(NamedTuple):
+    value: float
+    variance: float
+
+
+def _in_bytes(birth: Birth) -> _Amount:
+    return _Amount(birth.bytes, birth.bytes_variance)
+
+
+def _in_blocks(birth: Birth) -> _Amount:
+    return _Amount(birth.blocks, birth.blocks_variance)
+
+
+def _turnover(
+    lives: Sequence[Sequence[Birth]], ends: Sequence[int], unit: Callable[[Birth], _Amount]
+) -> Turnover:
+    """Return births and deaths from what was alive of each window and the last to be counted."""
+
+    def upto(births: Sequence[Birth], window: int) -> _Amount:
+        old = [unit(birth) for birth in births if birth.window <= window]
+        return _Amount(sum(one.value for one in old), sum(one.variance for one in old))
+
+    found = Turnover([], [], [], [])
+    for (earlier, start), (later, end) in pairwise(zip(lives, ends, strict=True)):
+        before, now = upto(earlier, start), upto(later, end)
+        left = upto(later, start) if _tells(later, start) else min(before, now)
+        found.born.append(max(0.0, now.value - left.value))
+        found.died.append(max(0.0, before.value - left.value))
+        found.kept.append(max(0.0, upto(lives[-1], end).value - upto(lives[-1], start).value))
+        found.variance.append(max(0.0, before.variance + now.variance - 2 * left.variance))
+    return found
+
+
+def _tells(births: Sequence[Birth], window: int) -> bool:
+    """Return whether *births* tell what was born by *window* from what came after."""
+    if not births or births[0].window <= window:
+        return True
+    return births[-1].window - births[0].window + 1 < MAX_BIRTHS
