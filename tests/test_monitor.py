@@ -489,7 +489,7 @@ from leakmw.monitor import Monitor
 from leakmw.records import Route
 from leakmw.settings import Settings
 
-settings = Settings(engine="tracemalloc", frames=1, every=5)
+settings = Settings(engine="tracemalloc", frames=1, every=50)
 monitor = Monitor(settings, lambda request: Route("GET", "/"))
 
 def serve(times):

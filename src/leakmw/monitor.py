@@ -73,7 +73,7 @@ class Monitor:
     def __init__(self, settings: Settings, route: Callable[[Mapping[str, Any]], Route]) -> None:
         self._settings = settings
         self._route = route
-        self._every = settings.every
+        self._step = max(1, settings.every // 2)  # the first snapshot comes after half as many
         self._follows = samples(settings)
         self._endpoints = Endpoints(settings.max_endpoints)
         self.known = self._endpoints.known if settings.endpoint is None else _unknown
@@ -128,7 +128,7 @@ class Monitor:
             visit.endpoint = self._named(request) or self._endpoints.named(UNMATCHED)
         visit.endpoint.visits += 1
         self._finished = finished = self._finished + 1
-        if finished % self._every == 0:
+        if finished % self._step == 0:
             self._wake()
 
     def _named(self, request: Mapping[str, Any] | None) -> Tally | None:
@@ -249,7 +249,7 @@ class Monitor:
     def _work(self) -> None:
         outcome: Snapshot | Failure | None = None
         # the visit that was to wake this thread: some more have ended meanwhile
-        finished = self._finished - self._finished % self._every
+        finished = self._finished - self._finished % self._step
         try:
             pipeline = self._built()
             pipeline.start()

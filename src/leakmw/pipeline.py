@@ -111,8 +111,12 @@ class Pipeline:
         return snapshot
 
     def due(self, visits: int) -> bool:
-        """Say whether *visits* since the last snapshot are enough for another."""
-        return visits >= max(self._settings.every, self._tracer.least_visits)
+        """Say whether *visits* since the last snapshot are enough for another.
+
+        The first is what all growth is measured from: it need only wait until the app is warm.
+        """
+        every = self._settings.every if self._number else self._settings.every // 2
+        return visits >= max(1, every, self._tracer.least_visits)
 
     def report(self, last: Snapshot) -> None:
         """Make the report of the latest snapshot, keep it and log it.

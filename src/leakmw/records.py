@@ -148,6 +148,7 @@ class Row(NamedTuple):
         variance: Of the bytes, where they are estimated.
         in_visit: Whether it was born while a visit was on the stack; ``None`` when the traceback
             is too short to say.
+        own: Whether the path is the app's own frames, where the tracer tells.
     """
 
     path: Traceback
@@ -158,6 +159,7 @@ class Row(NamedTuple):
     births: tuple[Birth, ...] = ()
     variance: float = 0.0
     in_visit: bool | None = None
+    own: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,12 +25,14 @@ class Place(NamedTuple):
         endpoints: Endpoints through whose views all its tracebacks run; empty when through none.
         in_visit: Whether it is born inside visits; ``None`` when not known.
         tagged: Whether each block carries its endpoint, so that no traceback has to tell.
+        own: Whether the site is the app's own, where that is known.
     """
 
     site: Frame
     endpoints: frozenset[str]
     in_visit: bool | None
     tagged: bool = False
+    own: bool = True
 
 
 class Series(NamedTuple):
@@ -126,7 +128,8 @@ class _Views:
 
     def place(self, row: Row) -> Place:
         if row.endpoint is not None:
-            return Place(row.path[-1], frozenset({row.endpoint}), row.in_visit, tagged=True)
+            endpoints = frozenset({row.endpoint})
+            return Place(row.path[-1], endpoints, row.in_visit, tagged=True, own=row.own)
         # the frame that fewest endpoints share tells most: a base class's dispatch tells little
         through = [names for frame in row.path if (names := self._at(frame))]
         return Place(row.path[-1], min(through, key=len, default=frozenset()), row.in_visit)

@@ -58,9 +58,7 @@ def survival(rows: Sequence[Row | None], newest: Sequence[int]) -> Survival:
         newest: The window that ended with each snapshot.
     """
     lives = [() if row is None else row.births for row in rows]
-    # what was born in the window just ended has not outlived it
-    ends = [window - 1 for window in newest]
-    return Survival(_turnover(lives, ends, _in_bytes), _turnover(lives, ends, _in_blocks))
+    return Survival(_turnover(lives, newest, _in_bytes), _turnover(lives, newest, _in_blocks))
 
 
 def added(several: Sequence[Survival]) -> Survival | None:
@@ -89,22 +87,29 @@ def _in_blocks(birth: Birth) -> _Amount:
 
 
 def _turnover(
-    lives: Sequence[Sequence[Birth]], ends: Sequence[int], unit: Callable[[Birth], _Amount]
+    lives: Sequence[Sequence[Birth]], newest: Sequence[int], unit: Callable[[Birth], _Amount]
 ) -> Turnover:
-    """Return births and deaths from what was alive of each window and the last to be counted."""
+    """Return births and deaths from what was alive of each window at each snapshot."""
 
     def upto(births: Sequence[Birth], window: int) -> _Amount:
         old = [unit(birth) for birth in births if birth.window <= window]
         return _Amount(sum(one.value for one in old), sum(one.variance for one in old))
 
     found = Turnover([], [], [], [])
+    # what was born in the window just ended has not outlived it
+    ends = [window - 1 for window in newest]
     for (earlier, start), (later, end) in pairwise(zip(lives, ends, strict=True)):
         before, now = upto(earlier, start), upto(later, end)
-        left = upto(later, start) if _tells(later, start) else min(before, now)
-        found.born.append(max(0.0, now.value - left.value))
+        told = _tells(later, start)
+        left = upto(later, start) if told else min(before, now)
+        # what is from before the first snapshot may be what an app makes once
+        known = upto(later, max(start, newest[0])) if told else left
+        found.born.append(max(0.0, now.value - known.value))
         found.died.append(max(0.0, before.value - left.value))
-        found.kept.append(max(0.0, upto(lives[-1], end).value - upto(lives[-1], start).value))
-        found.variance.append(max(0.0, before.variance + now.variance - 2 * left.variance))
+        kept = upto(lives[-1], end).value - upto(lives[-1], max(start, newest[0])).value
+        found.kept.append(max(0.0, kept))
+        moved = now.variance - known.variance + before.variance - left.variance
+        found.variance.append(max(0.0, moved))
     return found
 
 

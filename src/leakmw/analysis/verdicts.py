@@ -137,12 +137,13 @@ def _suspicion(share: Share, active: _Windows, size: int, during: Windows) -> tu
 
 
 def _waits_for_collector(share: Share, run: int, during: Windows) -> bool:
-    """Say whether this may well be what servers leave of connections: cycles that soon go.
+    """Say whether this may well be what servers and frameworks leave: cycles that soon go.
 
-    They follow no endpoint, and grow until a full collection comes.
+    They grow until a full collection comes. Those of the app itself count before, too: what a leak
+    keeps may be such that Python sees no reason for one.
     """
     collected = during.collections is None or any(during.collections[-run + 1 :])
-    return share.endpoint == BACKGROUND and not collected
+    return (share.endpoint == BACKGROUND or not share.place.own) and not collected
 
 
 def _run(growths: Sequence[float]) -> int:

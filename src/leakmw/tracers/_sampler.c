@@ -60,7 +60,7 @@
 #define FIRST_INTERVAL (128.0 * 1024)
 #define SAMPLES_BETWEEN_LOOKS 64   /* at the CPU time that sampling has taken */
 #define CLOCK_NANOSECONDS 30u      /* that reading the clock takes, too */
-#define MOST_NANOSECONDS 100000u   /* believed of one sample: above, the thread was not running */
+#define MOST_NANOSECONDS 20000u    /* believed of one sample: above, the thread was not running */
 
 typedef struct {
     void *block;       /* NULL: the slot is free */
@@ -180,6 +180,9 @@ bury(void)
 
 /* the tree of tracebacks: a node is a frame below the same callers */
 
+static uint32_t last_path[MOST_FRAMES];  /* nodes of the last sample, from the outermost; each may
+                                            have been given back since, and made another's */
+
 static uint32_t
 bucket_of(uint32_t parent, PyCodeObject *code, int lasti)
 {
@@ -188,13 +191,20 @@ bucket_of(uint32_t parent, PyCodeObject *code, int lasti)
     return (uint32_t)((key ^ (key >> 29)) * 0x9E3779B97F4A7C15u >> 48) % MOST_NODES;
 }
 
+static inline bool
+is_child(uint32_t node, uint32_t parent, PyCodeObject *code, int lasti)
+{
+    const Node *one = &nodes[node];
+    return one->code == code && one->parent == parent && one->lasti == lasti;
+}
+
 /* Return the node of a frame, a new one if need be, with no user added; 0 if there is no room. */
 static uint32_t
 child_of(uint32_t parent, PyCodeObject *code, int lasti)
 {
     uint32_t *bucket = &buckets[bucket_of(parent, code, lasti)];
     for (uint32_t i = *bucket; i != 0; i = nodes[i].next) {
-        if (nodes[i].code == code && nodes[i].parent == parent && nodes[i].lasti == lasti) {
+        if (is_child(i, parent, code, lasti)) {
             return i;
         }
     }
@@ -293,12 +303,19 @@ traceback_of(PyThreadState *thread)
 {
     Place places[MOST_FRAMES];
     uint32_t node = 0;
-    for (int i = walk(thread, places) - 1; i >= 0; i--) {
-        uint32_t child = child_of(node, places[i].code, places[i].lasti);
+    int depth = walk(thread, places);
+    for (int i = depth - 1; i >= 0; i--) {
+        PyCodeObject *code = places[i].code;
+        int lasti = places[i].lasti;
+        /* mostly the callers are those of the last sample, and to look them up misses the cache */
+        uint32_t child = last_path[depth - 1 - i];
+        if (!is_child(child, node, code, lasti)) {
+            child = child_of(node, code, lasti);
+        }
         if (child == 0) {
             break;  /* the callers alone are still true */
         }
-        node = child;
+        node = last_path[depth - 1 - i] = child;
     }
     return node;
 }
@@ -392,7 +409,8 @@ look_at_cost(void)
     if (state.live < MOST_SAMPLES / 4 && state.least > LEAST_INTERVAL) {
         state.least /= 2;
     }
-    double factor = share / state.overhead;
+    /* by its root: a look at few samples says little, and samples of unlike weight say less */
+    double factor = sqrt(share / state.overhead);
     factor = factor < 0.5 ? 0.5 : factor > 2 ? 2 : factor;
     double interval = state.interval * factor;
     interval = interval < state.least ? state.least : interval;

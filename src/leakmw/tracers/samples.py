@@ -103,7 +103,10 @@ def group(
         tally = None if visit is None else visit.endpoint
         endpoint = None if tally is None else tally.name
         in_visit = True if visit is not None else through_face
-        total = totals.setdefault((path, endpoint, in_visit), _Total())
+        key = path, endpoint, in_visit
+        total = totals.get(key)
+        if total is None:
+            total = totals[key] = _Total(own=ownership.own(path[-1].file))
         total.add(birth, weight, traceback)
     rows = sorted(_rows(totals), key=lambda row: -row.bytes)
     return Weighted(tuple(rows[:cap]), len(rows) <= cap, round(own_bytes), window)
@@ -112,9 +115,10 @@ def group(
 class _Total:
     """What the samples of one row add up to."""
 
-    __slots__ = ("births", "most", "traceback", "variance")
+    __slots__ = ("births", "most", "own", "traceback", "variance")
 
-    def __init__(self) -> None:
+    def __init__(self, *, own: bool) -> None:
+        self.own = own
         self.births: dict[int, list[float]] = {}
         self.most = -1.0
         self.traceback: Traceback = ()
@@ -145,6 +149,7 @@ def _rows(totals: dict[tuple[Any, ...], _Total]) -> Iterator[Row]:
             births=births,
             variance=total.variance,
             in_visit=in_visit,
+            own=total.own,
         )
 
 
