@@ -58,26 +58,26 @@ def test_what_outlives_its_window_is_born_and_what_goes_later_dies() -> None:
         row({1: 4, 2: 2, 3: 5, 4: 1, 5: 9}),
     ]
     found = survival(rows, [2, 3, 4, 5]).blocks
-    assert found.born == [0, 6000, 1000]
-    assert found.died == [1000, 1000, 1000]
-    assert found.kept == [0, 5000, 1000]
-    assert found.variance == [STANDS_FOR**2, 7 * STANDS_FOR**2, 2 * STANDS_FOR**2]
-    assert found.net() == [-1000, 5000, 0]
+    assert found.born == [6000, 1000]
+    assert found.died == [1000, 1000]
+    assert found.kept == [5000, 1000]
+    assert found.variance == [7 * STANDS_FOR**2, 2 * STANDS_FOR**2]
+    assert found.net() == [5000, 0]
 
 
 def test_a_place_that_is_not_there_yet_or_no_more_has_no_samples() -> None:
     """Neither is missing."""
     found = survival([None, row({2: 3}), row({2: 3}), None], [1, 2, 3, 4]).bytes
-    assert found.born == [0, 300_000, 0]
-    assert found.died == [0, 0, 300_000]
-    assert found.kept == [0, 0, 0]
+    assert found.born == [300_000, 0]
+    assert found.died == [0, 300_000]
+    assert found.kept == [0, 0]
 
 
 def test_what_is_too_old_to_be_told_apart_is_told_by_the_level() -> None:
     """The oldest window told apart holds all before it."""
     old = row(dict.fromkeys(range(1, 11), 1))
     folded = row({200: 150, **dict.fromkeys(range(201, 200 + MAX_BIRTHS), 1)})
-    found = survival([old, folded], [10, 200 + MAX_BIRTHS - 1]).blocks
+    found = survival([None, old, folded], [0, 10, 200 + MAX_BIRTHS - 1]).blocks
     assert found.died == [0]
     assert found.born == [(150 + MAX_BIRTHS - 2 - 9) * STANDS_FOR]
 
@@ -102,7 +102,7 @@ def test_births_and_deaths_account_for_each_change(
             levels[index] += _lasting(later, index + 1) - _lasting(earlier, index)
     both = added(found)
     assert both is not None
-    assert both.blocks.net()[1:] == levels
+    assert both.blocks.net() == levels
     assert all(amount >= 0 for column in both.blocks for amount in column)
     assert [amount * SIZE for amount in both.blocks.born] == both.bytes.born
 
@@ -135,9 +135,9 @@ def test_a_list_that_moves_as_it_grows_hides_nothing() -> None:
     moved = [row({end - 1: 1}, 400_000, 1) for end in range(2, 14)]
     both = added([survival(leaked, range(2, 14)), survival(moved, range(2, 14))])
     assert both is not None
-    amounts = [1000.0] * 11
+    amounts = [1000.0] * 10
     assert not lasting(both.bytes, amounts)
-    assert lasting(both.blocks, amounts) == 11
+    assert lasting(both.blocks, amounts) == 10
 
 
 def test_a_leak_that_begins_late_is_seen_in_the_later_half() -> None:
@@ -217,7 +217,7 @@ def test_what_comes_and_goes_slowly_is_hardly_ever_taken_for_a_leak(
 
 def test_both_units_are_summed_place_by_place() -> None:
     """Two origins of one site are one."""
-    one = survival([row({1: 1}), row({1: 1, 2: 2})], [2, 3])
+    one = survival([None, row({1: 1}), row({1: 1, 2: 2})], [1, 2, 3])
     both = added([one, one])
     assert isinstance(both, Survival)
     for single, double in zip(one, both, strict=True):

@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 
 class Turnover(NamedTuple):
-    """Births and deaths at one place between each two snapshots, in bytes or in blocks.
+    """Births and deaths at one place, in bytes or in blocks, by window of birth.
+
+    All windows but the last, in which nothing has had the time to outlive it.
 
     Attributes:
-        born: What is new of all that has outlived its window.
-        died: What has gone of all that had done so before.
+        born: What has outlived its window.
+        died: What has gone meanwhile of all that had done so before.
         kept: What of *born* is alive at the last snapshot.
         variance: Of *born* less *died*, if blocks came and went by chance.
     """
@@ -96,20 +98,17 @@ def _turnover(
         return _Amount(sum(one.value for one in old), sum(one.variance for one in old))
 
     found = Turnover([], [], [], [])
-    # what was born in the window just ended has not outlived it
+    # what was born in the window just ended has not outlived it, and what was there at the first
+    # snapshot may be what an app makes once
     ends = [window - 1 for window in newest]
-    for (earlier, start), (later, end) in pairwise(zip(lives, ends, strict=True)):
+    for (earlier, start), (later, end) in pairwise(zip(lives[1:], ends[1:], strict=True)):
         before, now = upto(earlier, start), upto(later, end)
-        told = _tells(later, start)
-        left = upto(later, start) if told else min(before, now)
-        # what is from before the first snapshot may be what an app makes once
-        known = upto(later, max(start, newest[0])) if told else left
-        found.born.append(max(0.0, now.value - known.value))
+        left = upto(later, start) if _tells(later, start) else min(before, now)
+        kept = upto(lives[-1], end).value - upto(lives[-1], start).value
+        found.born.append(max(0.0, now.value - left.value))
         found.died.append(max(0.0, before.value - left.value))
-        kept = upto(lives[-1], end).value - upto(lives[-1], max(start, newest[0])).value
         found.kept.append(max(0.0, kept))
-        moved = now.variance - known.variance + before.variance - left.variance
-        found.variance.append(max(0.0, moved))
+        found.variance.append(max(0.0, before.variance + now.variance - 2 * left.variance))
     return found
 
 

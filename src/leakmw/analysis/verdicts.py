@@ -73,7 +73,7 @@ def judge(share: Share, during: Windows) -> Judgement:
     amounts = during.visits.get(share.endpoint, during.seconds)
     active = [(g, x) for g, x in zip(share.bytes, amounts, strict=True) if x > 0]
     if share.survival is not None:
-        return _by_survival(share, share.survival, amounts, during)
+        return _by_survival(share, share.survival, amounts[:-1], during)
     for size in SPANS if share.variance else (1,):
         evidence = _suspicion(share, _spans(active, size), size, during)
         if evidence:
@@ -85,6 +85,8 @@ def _by_survival(
     share: Share, survival: Survival, amounts: Sequence[float], during: Windows
 ) -> Judgement:
     """Judge by what outlives its window and what of that goes later."""
+    if not any(amounts):
+        return Judgement(None)
     growth, both = sum(survival.bytes.net()), (survival.bytes, survival.blocks)
     run = max(lasting(turnover, amounts) for turnover in both) if growth >= SUSPECT_BYTES else 0
     if run and not _waits_for_collector(share, run, during):
