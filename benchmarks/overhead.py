@@ -1,6 +1,7 @@
 """What leakmw costs: CPU per request against the bare app, as ratios of one run.
 
-python benchmarks/overhead.py [default] [peers] [counting] [in-process] [tracing] [instructions]
+python benchmarks/overhead.py [default] [peers] [heavy] [counting] [in-process] [tracing]
+    [instructions]
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Case(NamedTuple):
     @property
     def title(self) -> str:
         """What stands in the first column."""
-        return f"{self.app.removeprefix('hello_').replace('page_', 'a page from ')}, {self.server}"
+        app = self.app.removeprefix("hello_").replace("page_", "a page from ")
+        return f"{app.replace('heavy_', 'allocations in ')}, {self.server}"
 
 
 WSGI = ("hello_wsgi", "hello_flask", "hello_django")
@@ -49,6 +51,7 @@ CASES = [
     *(Case(app, server) for server in ("uvicorn", "uvicorn[standard]") for app in ASGI),
 ]
 PAGES = [Case("page_flask", "gunicorn gthread"), Case("page_starlette", "uvicorn")]
+HEAVY = Case("heavy_flask", "gunicorn gthread")
 TRACEMALLOC = ("tracemalloc 1", "tracemalloc 25")
 TRACED = [*PAGES, Case("hello_flask", "gunicorn gthread"), Case("hello_starlette", "uvicorn")]
 
@@ -88,19 +91,24 @@ def counting(effort: Effort) -> str:
 def default(effort: Effort) -> str:
     """Compare the bare app with leakmw at its default settings, snapshots included."""
     rows = []
-    for case in [*PAGES, *CASES]:
+    for case in [*PAGES, HEAVY, *CASES]:
         costs = measured(case, ("bare", "leakmw"), effort)
         bare = Spread.of([seconds * 1e6 for seconds in costs["bare"]]).shown(0)
         rows.append((case.title, bare, ratio(costs["leakmw"], costs["bare"])))
     return table(("app, server", "bare, µs of CPU per request", "leakmw"), rows)
 
 
-def peers(effort: Effort) -> str:
+def peers(effort: Effort, case: Case = PAGES[0]) -> str:
     """Compare leakmw at its defaults with what others offer, on the same page, in one run."""
     names = ("bare", "leakmw", "ddtrace", "pyroscope", "dozer", "memray", *TRACEMALLOC)
-    costs = measured(PAGES[0], names, effort)
+    costs = measured(case, names, effort)
     rows = [(name, ratio(costs[name], costs["bare"])) for name in names[1:]]
-    return table((f"on {PAGES[0].title}", "CPU per request / bare"), rows)
+    return table((f"on {case.title}", "CPU per request / bare"), rows)
+
+
+def heavy(effort: Effort) -> str:
+    """Do the same on an app that does little but allocate."""
+    return peers(effort, HEAVY)
 
 
 def tracing(effort: Effort) -> str:
@@ -223,6 +231,7 @@ def instructions_of(case: Case, variant: str, requests: int) -> int:
 SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
     "default": (default, Effort(rounds=3, blocks=24, requests=304)),
     "peers": (peers, Effort(rounds=2, blocks=12, requests=200)),
+    "heavy": (heavy, Effort(rounds=2, blocks=12, requests=104)),
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
     "tracing": (tracing, Effort(rounds=1, blocks=7, requests=SNAPSHOT_EVERY)),

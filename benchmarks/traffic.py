@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,6 +35,18 @@ class Client:
                 self._ask_again()
             else:
                 self._ask_once()
+
+    def waits(self, requests: int) -> list[float]:
+        """Send so many requests, rounded up; return the seconds that each took to be answered."""
+        waits = []
+        for _ in range(-(-requests // CONNECTIONS)):
+            sent = time.perf_counter()
+            for connection in self._open:
+                connection.sendall(REQUEST)
+            for connection in self._open:
+                _read(connection, self._size)
+                waits.append(time.perf_counter() - sent)
+        return waits
 
     def close(self) -> None:
         """Close all connections."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leakmw.analysis.lasting import is_new, lasting, parts, stopped
-from leakmw.analysis.survival import Survival, Turnover, added, survival
+from leakmw.analysis.survival import LEAST_BYTES, Survival, Turnover, added, survival
 from leakmw.records import MAX_BIRTHS, Birth, Frame, Row
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def test_what_outlives_its_window_is_born_and_what_goes_later_dies() -> None:
         row({1: 4, 2: 2, 3: 6, 4: 8}),
         row({1: 4, 2: 2, 3: 5, 4: 1, 5: 9}),
     ]
-    found = survival(rows, [2, 3, 4, 5]).blocks
+    found = survival([rows], [2, 3, 4, 5]).blocks
     assert found.born == [6000, 1000]
     assert found.died == [1000, 1000]
     assert found.kept == [5000, 1000]
@@ -65,19 +65,23 @@ def test_what_outlives_its_window_is_born_and_what_goes_later_dies() -> None:
     assert found.net() == [5000, 0]
 
 
+GROWING = [None, None, row({3: 9}), row({3: 9})]
+"""Without growth nobody asks."""
+
+
 def test_a_place_that_is_not_there_yet_or_no_more_has_no_samples() -> None:
     """Neither is missing."""
-    found = survival([None, row({2: 3}), row({2: 3}), None], [1, 2, 3, 4]).bytes
-    assert found.born == [300_000, 0]
+    found = survival([[None, row({2: 3}), row({2: 3}), None], GROWING], [1, 2, 3, 4]).bytes
+    assert found.born == [300_000, 900_000]
     assert found.died == [0, 300_000]
-    assert found.kept == [0, 0]
+    assert found.kept == [0, 900_000]
 
 
 def test_what_is_too_old_to_be_told_apart_is_told_by_the_level() -> None:
     """The oldest window told apart holds all before it."""
     old = row(dict.fromkeys(range(1, 11), 1))
     folded = row({200: 150, **dict.fromkeys(range(201, 200 + MAX_BIRTHS), 1)})
-    found = survival([None, old, folded], [0, 10, 200 + MAX_BIRTHS - 1]).blocks
+    found = survival([[None, old, folded]], [0, 10, 200 + MAX_BIRTHS - 1]).blocks
     assert found.died == [0]
     assert found.born == [(150 + MAX_BIRTHS - 2 - 9) * STANDS_FOR]
 
@@ -97,12 +101,11 @@ def test_births_and_deaths_account_for_each_change(
         for window, number in enumerate(born):
             alive = {w: chance.randint(0, left) for w, left in alive.items()} | {window: number}
             rows.append(row(alive))
-        found.append(survival(rows, range(8)))
+        found.append(rows)
         for index, (earlier, later) in enumerate(pairwise(rows[1:])):
             levels[index] += _lasting(later, index + 1) - _lasting(earlier, index)
-    both = added(found)
-    assert both is not None
-    assert both.blocks.net() == levels
+    both = survival(found, range(8))
+    assert both.blocks.net() == (levels if sum(levels) * SIZE >= LEAST_BYTES else [])
     assert all(amount >= 0 for column in both.blocks for amount in column)
     assert [amount * SIZE for amount in both.blocks.born] == both.bytes.born
 
@@ -111,9 +114,10 @@ def _lasting(one: Row, window: int) -> int:
     return sum(birth.blocks for birth in one.births if birth.window <= window)
 
 
-def test_nothing_added_up_is_nothing() -> None:
-    """A tracer may not know births."""
-    assert added([]) is None
+def test_a_place_that_has_not_grown_is_not_looked_at() -> None:
+    """There are thousands of them."""
+    still = survival([[row({1: 9}), row({1: 9, 2: 4}), row({1: 9, 3: 9})]], [1, 2, 3])
+    assert still == Survival(Turnover([], [], [], []), Turnover([], [], [], []))
 
 
 def test_a_leak_is_seen_from_eight_samples() -> None:
@@ -133,8 +137,7 @@ def test_a_list_that_moves_as_it_grows_hides_nothing() -> None:
     """In bytes its own block comes and goes, in blocks it is but one beside what it holds."""
     leaked = [row({1: 1} | dict.fromkeys(range(2, end + 1), 1)) for end in range(2, 14)]
     moved = [row({end - 1: 1}, 400_000, 1) for end in range(2, 14)]
-    both = added([survival(leaked, range(2, 14)), survival(moved, range(2, 14))])
-    assert both is not None
+    both = survival([leaked, moved], range(2, 14))
     amounts = [1000.0] * 10
     assert not lasting(both.bytes, amounts)
     assert lasting(both.blocks, amounts) == 10
@@ -217,9 +220,10 @@ def test_what_comes_and_goes_slowly_is_hardly_ever_taken_for_a_leak(
 
 def test_both_units_are_summed_place_by_place() -> None:
     """Two origins of one site are one."""
-    one = survival([None, row({1: 1}), row({1: 1, 2: 2})], [1, 2, 3])
-    both = added([one, one])
-    assert isinstance(both, Survival)
+    one = survival([[None, row({1: 1}), row({1: 1, 2: 2})]], [1, 2, 3])
+    still = survival([[None, None, None]], [1, 2, 3])
+    both = added([one, still, one])
+    assert added([still, still]) == still
     for single, double in zip(one, both, strict=True):
         assert [2 * amount for amount in single.born] == double.born
     assert all(after >= before for before, after in pairwise(sorted(both.bytes.born)))

@@ -164,7 +164,7 @@ def _merged(shares: Iterable[Share]) -> list[Share]:
 
 def _whole_survival(group: Sequence[Share]) -> Survival | None:
     known = [share.survival for share in group if share.survival is not None]
-    return added(known) if len(known) == len(group) else None
+    return added(known) if known and len(known) == len(group) else None
 
 
 def _candidate(share: Share, during: Windows) -> Candidate:

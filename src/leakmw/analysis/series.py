@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
-from leakmw.analysis.survival import Survival, added, survival
+from leakmw.analysis.survival import Survival, survival
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -88,21 +88,21 @@ def _series(
     sizes, counts = [0] * len(snapshots), [0] * len(snapshots)
     traceback: Traceback = ()
     most, variance = -1, 0.0
+    origins = []
     newest = [one.trace.window for one in snapshots if one.trace.window is not None]
-    survivals = []
     for key in keys:
         rows = _filled([rows.get(key) for rows in levels], snapshots)
+        origins.append(rows)
         for index, row in enumerate(rows):
             if row is not None:
                 sizes[index] += row.bytes
                 counts[index] += row.blocks
         variance += rows[-1].variance if rows[-1] else 0.0
-        if len(newest) == len(snapshots):
-            survivals.append(survival(rows, newest))
         last = next(row for row in reversed(rows) if row is not None)
         if last.bytes > most:
             most, traceback = last.bytes, last.traceback
-    return Series(place, sizes, counts, traceback, variance, added(survivals))
+    told = survival(origins, newest) if len(newest) == len(snapshots) else None
+    return Series(place, sizes, counts, traceback, variance, told)
 
 
 def _filled(rows: list[Row | None], snapshots: Sequence[Snapshot]) -> list[Row | None]:

@@ -43,36 +43,57 @@ class Turnover(NamedTuple):
 class Survival(NamedTuple):
     """The turnover of one place in either unit.
 
-    In bytes a list that is moved as it grows hides the small blocks that it holds, in blocks those
-    hide a large one.
+    In bytes a list that is moved as it grows hides the small blocks that it holds, in blocks many
+    small ones hide a large one.
     """
 
     bytes: Turnover
     blocks: Turnover
 
 
-def survival(rows: Sequence[Row | None], newest: Sequence[int]) -> Survival:
-    """Return the births and deaths of one origin.
+def survival(origins: Sequence[Sequence[Row | None]], newest: Sequence[int]) -> Survival:
+    """Return the births and deaths at one place; none at all where nobody would ask.
 
     Args:
-        rows: Its row in each snapshot.
+        origins: The row of each of its origins, in each snapshot.
 
         newest: The window that ended with each snapshot.
     """
-    lives = [() if row is None else row.births for row in rows]
-    return Survival(_turnover(lives, newest, _in_bytes), _turnover(lives, newest, _in_blocks))
+    lives = [[() if row is None else row.births for row in rows] for rows in origins]
+    if sum(_growth(births, newest) for births in lives) < LEAST_BYTES:
+        return Survival(NONE, NONE)
+    return added(
+        [
+            Survival(_turnover(births, newest, _in_bytes), _turnover(births, newest, _in_blocks))
+            for births in lives
+        ]
+    )
 
 
-def added(several: Sequence[Survival]) -> Survival | None:
-    """Add up over the same windows; ``None`` if there is nothing to add."""
-    if not several:
-        return None
-    return Survival(_sum([one.bytes for one in several]), _sum([one.blocks for one in several]))
+def _growth(lives: Sequence[Sequence[Birth]], newest: Sequence[int]) -> int:
+    """Return by how many bytes what outlives its window has grown since the second snapshot."""
+
+    def lasting(index: int) -> int:
+        return sum(birth.bytes for birth in lives[index] if birth.window < newest[index])
+
+    return lasting(-1) - lasting(1) if len(lives) > 1 else 0
+
+
+def added(several: Sequence[Survival]) -> Survival:
+    """Add up what is known over the same windows."""
+    known = [one for one in several if one.bytes.born] or several[:1]
+    return Survival(_sum([one.bytes for one in known]), _sum([one.blocks for one in known]))
 
 
 def _sum(several: Sequence[Turnover]) -> Turnover:
     columns = zip(*several, strict=True)
     return Turnover(*([sum(one) for one in zip(*lists, strict=True)] for lists in columns))
+
+
+NONE = Turnover([], [], [], [])
+
+LEAST_BYTES = 4096
+"""Growth in all windows below which nobody is called."""
 
 
 class _Amount(NamedTuple):

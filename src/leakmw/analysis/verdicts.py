@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from leakmw.analysis.attribution import ALL
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.lasting import is_new, lasting, parts, stopped
+from leakmw.analysis.survival import LEAST_BYTES, Survival
 from leakmw.records import BACKGROUND, Verdict
 
 if TYPE_CHECKING:
     from leakmw.analysis.attribution import Share, Windows
-    from leakmw.analysis.survival import Survival
 
 SUSPECT_WINDOWS = 5
 """Windows in a row in which a suspect has grown. A level that only fluctuates rises five times
 in a row once in 720 times, and then mostly by too unequal steps for the other tests."""
-
-SUSPECT_BYTES = 4096
-"""Growth in those windows below which nobody is called."""
 
 SUSPECT_CONFIDENCE = 0.995
 """Of the growth per request being above zero."""
@@ -88,7 +85,7 @@ def _by_survival(
     if not any(amounts):
         return Judgement(None)
     growth, both = sum(survival.bytes.net()), (survival.bytes, survival.blocks)
-    run = max(lasting(turnover, amounts) for turnover in both) if growth >= SUSPECT_BYTES else 0
+    run = max(lasting(turnover, amounts) for turnover in both) if growth >= LEAST_BYTES else 0
     if run and not _waits_for_collector(share, run, during):
         return Judgement(Verdict.SUSPECT, _lasting(share, survival, amounts, run, during))
     quiet = stopped(survival.bytes, amounts)
@@ -157,7 +154,7 @@ def _steady(growths: Sequence[float], base: Sequence[float], margin: float) -> b
     """Say whether the growth per visit is surely above zero, and enough to speak of."""
     estimate, low, _ = ratio(growths, base, SUSPECT_CONFIDENCE)
     surely = low is not None and low > 0 and estimate > margin
-    return surely and sum(growths) >= SUSPECT_BYTES
+    return surely and sum(growths) >= LEAST_BYTES
 
 
 def _unit(share: Share, during: Windows) -> str:
