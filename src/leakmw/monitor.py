@@ -77,7 +77,7 @@ class Monitor:
         self._follows = samples(settings)
         self._endpoints = Endpoints(settings.max_endpoints)
         self.known = self._endpoints.known if settings.endpoint is None else _unknown
-        self._tally = self._by_route if settings.endpoint is None else self._by_namer
+        self._namer = settings.endpoint
         self._pid = 0
         self._claims: dict[int, object] = {}
         self._forget()
@@ -132,20 +132,17 @@ class Monitor:
             self._wake()
 
     def _named(self, request: Mapping[str, Any] | None) -> Tally | None:
+        if request is None:
+            return None
         try:
-            return None if request is None else self._tally(request)
+            name = None if self._namer is None else self._namer(request)
+            if name is not None:
+                return self._endpoints.named(str(name))
+            route = self._route(request)
+            return self._endpoints.known(route[:2]) or self._endpoints.tally(route)
         except Exception as error:  # noqa: BLE001  # naming must never reach the request
             self.failed("endpoint", error)
             return None
-
-    def _by_route(self, request: Mapping[str, Any]) -> Tally:
-        route = self._route(request)
-        return self._endpoints.known(route[:2]) or self._endpoints.tally(route)
-
-    def _by_namer(self, request: Mapping[str, Any]) -> Tally:
-        namer = self._settings.endpoint
-        name = None if namer is None else namer(request)
-        return self._by_route(request) if name is None else self._endpoints.named(str(name))
 
     def _settle_in(self) -> None:
         """Start anew in this process: the thread and the history stayed in the parent."""
