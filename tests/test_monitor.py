@@ -101,17 +101,16 @@ def background() -> list[threading.Thread]:
 
 
 def test_a_snapshot_is_taken_every_so_many_visits(watch: Watch) -> None:
-    """And none in between: the second one would have fewer visits."""
+    """And one more after half as many, from which growth is measured."""
     monitor = watch(every=10)
-    for number in (1, 2):
-        serve(monitor, 9)
-        serve(monitor, 1)
+    for number, visits in enumerate((5, 5, 10, 10), start=1):
+        serve(monitor, visits)
         until(lambda: len(monitor.snapshots()) == number)  # noqa: B023  # it is called at once
-    assert [snapshot.visits for snapshot in monitor.snapshots()] == [10, 20]
+    assert [snapshot.visits for snapshot in monitor.snapshots()] == [5, 10, 20, 30]
     monitor.take_snapshot(PATIENCE)  # after the report of the last
     report = monitor.report()
     assert report is not None
-    assert report.window.visits == 10
+    assert report.window.visits == 25
 
 
 def test_it_names_endpoint_line_and_bytes_of_a_leak(watch: Watch) -> None:

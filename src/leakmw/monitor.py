@@ -256,7 +256,8 @@ class Monitor:
             self.failed("snapshot", error)
             outcome = Failure.of("snapshot", error)
         if outcome is not None:
-            self._seen = finished  # failed or not: trying may cost as much
+            # failed or not: trying may cost as much
+            self._seen = finished - finished % self._settings.every
         if isinstance(outcome, Snapshot):
             self._report(outcome)
         while outcome is not None and self._tickets:
