@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -45,6 +46,9 @@ if TYPE_CHECKING:
 
     from leakmw.asgi import LeakMiddleware
     from leakmw.wsgi import LeakMiddleware as WsgiFace
+
+# what was started in the background ignores it, and so would every server that is started here
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # no test has a time limit: a busy machine is no failure
 settings.register_profile("patient", settings(), deadline=None)
