@@ -25,7 +25,7 @@ from figures import machine, table
 import leakmw
 from leakmw.asgi import LeakMiddleware as AsgiFace
 from leakmw.monitor import MAX_FAILURES, Monitor
-from leakmw.store.memory import MAX_SNAPSHOTS
+from leakmw.records import MAX_SNAPSHOTS
 from leakmw.tracers.grouping import MAX_ROWS
 from leakmw.wsgi import LeakMiddleware as WsgiFace
 

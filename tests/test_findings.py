@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leakmw.analysis.findings import MOST_SITES, analyse, compare, findings
-from leakmw.records import BACKGROUND, Finding, Frame, SnapshotError, Span, Traceback, Verdict
+from leakmw.records import (
+    BACKGROUND,
+    MAX_SNAPSHOTS,
+    Finding,
+    Frame,
+    SnapshotError,
+    Span,
+    Traceback,
+    Verdict,
+)
 from leakmw.settings import Settings
-from leakmw.store.memory import LATEST, MAX_SNAPSHOTS, MemoryStore
+from leakmw.store.memory import LATEST, MemoryStore
 
 if TYPE_CHECKING:
     from tests.conftest import History
@@ -36,7 +45,7 @@ def shop(history: History, windows: int = 8) -> None:
     for window in range(windows + 1):
         history.add(
             {
-                "/srv/a.py:5": 1000 * window,
+                "/srv/a.py:5": 5000 * window,
                 "/srv/a.py:6": 9000 * window,
                 "/srv/b.py:7": min(40_000, 20_000 * window),
                 "/srv/c.py:8": 100_000,
@@ -126,11 +135,11 @@ def test_totals_name_every_endpoint_that_was_visited(history: History) -> None:
     shop(history)
     totals = analyse(history.snapshots).endpoints
     assert [(one.endpoint, one.bytes) for one in totals] == [
-        ("GET /a", 80_000),
+        ("GET /a", 112_000),
         ("GET /b", 40_000),
         ("GET /c", 0),
     ]
-    assert totals[0].bytes_per_request == pytest.approx((100, 100, 100))
+    assert totals[0].bytes_per_request == pytest.approx((140, 140, 140))
 
 
 def test_the_window_reaches_over_what_can_be_compared(history: History) -> None:
@@ -178,10 +187,10 @@ def test_a_difference_lists_sites_by_growth(history: History) -> None:
     assert [(one.site, one.bytes, one.visits) for one in difference.sites] == [
         (Frame("b.py", 7, "view"), 20_000, 200),
         (Frame("a.py", 6, "view"), 18_000, 200),
-        (Frame("a.py", 5, "view"), 2000, 200),
+        (Frame("a.py", 5, "view"), 10_000, 200),
     ]
     assert [(one.endpoint, one.bytes) for one in difference.endpoints] == [
-        ("GET /a", 20_000),
+        ("GET /a", 28_000),
         ("GET /b", 20_000),
         ("GET /c", 0),
     ]

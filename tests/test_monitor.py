@@ -20,9 +20,8 @@ import pytest
 
 from leakmw import monitor as monitor_module
 from leakmw.monitor import MAX_FAILURES, Monitor
-from leakmw.records import OTHER, UNMATCHED, Route, SnapshotError
+from leakmw.records import MAX_SNAPSHOTS, OTHER, UNMATCHED, Route, SnapshotError
 from leakmw.settings import Settings
-from leakmw.store.memory import MAX_SNAPSHOTS
 from leakmw.tracers.exact import ExactTracer
 from leakmw.tracers.grouping import MAX_ROWS
 from leakmw.wsgi import LeakMiddleware

@@ -149,6 +149,13 @@ def test_a_leak_that_begins_late_is_seen_in_the_later_half() -> None:
     assert lasting(turnover(born, [0] * 15), [1000.0] * 15) == 8
 
 
+def test_what_comes_in_a_few_bursts_is_no_leak() -> None:
+    """A table that doubles stays; with more visits in those windows it would be a leak."""
+    bursts = turnover([1, 9, 0, 1, 0, 8, 0, 1, 0], [0] * 9)
+    assert lasting(bursts, [1000.0] * 9) == 0
+    assert lasting(bursts, [100.0, 900, 0, 100, 0, 800, 0, 100, 0]) == 9
+
+
 def test_what_swings_comes_back_to_where_it_was() -> None:
     """Growth after a fall is not new."""
     born, died = [0, 0, 0, 0, 9, 9, 9, 9], [12, 12, 0, 12, 0, 0, 0, 0]

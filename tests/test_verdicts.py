@@ -13,8 +13,7 @@ from leakmw.analysis.attribution import ALL, Share, Windows
 from leakmw.analysis.series import Place
 from leakmw.analysis.survival import LEAST_BYTES, Survival, Turnover
 from leakmw.analysis.verdicts import judge
-from leakmw.records import BACKGROUND, Frame, Verdict
-from leakmw.store.memory import MAX_SNAPSHOTS
+from leakmw.records import BACKGROUND, MAX_SNAPSHOTS, Frame, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,16 +46,18 @@ def verdict(
 
 def test_steady_growth_is_suspect_from_the_fifth_window() -> None:
     """Not before: four windows may be chance."""
-    levels = [1000.0 * window for window in range(6)]
+    levels = [10_000.0 * window for window in range(6)]
     assert verdict(levels[:5]).verdict is None
     assert verdict(levels).verdict is Verdict.SUSPECT
 
 
 def test_the_evidence_says_how_much_by_what_and_what_was_not_looked_at() -> None:
     """In plain sentences."""
-    evidence = verdict([0, 5000, 11000, 15000, 20000, 26000], collections=[0, 1, 1, 0, 1]).evidence
+    evidence = verdict(
+        [0, 50_000, 110_000, 150_000, 200_000, 260_000], collections=[0, 1, 1, 0, 1]
+    ).evidence
     assert evidence == (
-        "grew in each of the last 5 windows: 5, 6, 4, 5, 6 bytes per request",
+        "grew in each of the last 5 windows: 50, 60, 40, 50, 60 bytes per request",
         "every traceback runs through the view of this endpoint",
         "3 full collections have run meanwhile and left it: it is no garbage",
     )
@@ -68,13 +69,16 @@ def test_the_evidence_says_how_much_by_what_and_what_was_not_looked_at() -> None
         (None, "the garbage collector is off"),
         ([9.0, 0, 0, 0, 0], "no full garbage collection has run meanwhile"),
         ([0.0, 0, 0, 0, 1], "a full garbage collection has run meanwhile and left it"),
+        ([0.0, 0, 1, 0, 0], "most of it came after the last full garbage collection"),
     ],
 )
 def test_the_evidence_says_whether_it_may_be_garbage(
     collections: list[float] | None, sentence: str
 ) -> None:
     """What the collector has not looked at yet may only wait for it."""
-    evidence = verdict([1000.0 * window for window in range(6)], collections=collections).evidence
+    evidence = verdict(
+        [10_000.0 * window for window in range(6)], collections=collections
+    ).evidence
     assert evidence[-1].startswith(sentence)
 
 
@@ -91,7 +95,7 @@ def test_the_evidence_says_how_the_endpoint_was_told(
     endpoint: str, candidates: tuple[str, ...], sentence: str
 ) -> None:
     """Also that it could not be told."""
-    levels = [1000.0 * window for window in range(6)]
+    levels = [10_000.0 * window for window in range(6)]
     evidence = verdict(levels, endpoint=endpoint, solved=True, candidates=candidates).evidence
     assert sentence in evidence[1]
     unit = "bytes per second" if endpoint == BACKGROUND else "bytes per request"
@@ -100,22 +104,20 @@ def test_the_evidence_says_how_the_endpoint_was_told(
 
 def test_what_follows_no_endpoint_is_suspect_once_a_full_collection_left_it() -> None:
     """Servers leave cycles of each connection, which grow until then; those of endpoints count."""
-    levels, waiting, looked_at = (
-        [1000.0 * window for window in range(6)],
-        [0.0] * 5,
-        [0.0, 0, 1, 0, 0],
-    )
+    levels = [10_000.0 * window for window in range(8)]
+    waiting, too_early, left = [0.0] * 7, [0.0, 0, 1, 0, 0, 0, 0], [0.0, 0, 0, 0, 1, 0, 0]
     assert verdict(levels, endpoint=BACKGROUND, collections=waiting).verdict is None
-    assert verdict(levels, endpoint=BACKGROUND, collections=looked_at).verdict is Verdict.SUSPECT
+    assert verdict(levels, endpoint=BACKGROUND, collections=too_early).verdict is None
+    assert verdict(levels, endpoint=BACKGROUND, collections=left).verdict is Verdict.SUSPECT
     assert verdict(levels, endpoint=BACKGROUND, collections=None).verdict is Verdict.SUSPECT
     assert verdict(levels, collections=waiting).verdict is Verdict.SUSPECT
 
 
 def test_growth_that_may_be_another_endpoints_is_no_suspect() -> None:
     """Where the split among endpoints is less sure than the growth is large."""
-    levels = [1000.0 * window for window in range(6)]
-    assert verdict(levels, margin=0.9).verdict is Verdict.SUSPECT
-    assert verdict(levels, margin=1.1).verdict is None
+    levels = [10_000.0 * window for window in range(6)]
+    assert verdict(levels, margin=9).verdict is Verdict.SUSPECT
+    assert verdict(levels, margin=11).verdict is None
 
 
 def test_a_few_kilobytes_are_nobodys_evening() -> None:
@@ -127,7 +129,7 @@ def test_a_few_kilobytes_are_nobodys_evening() -> None:
 
 def test_windows_without_a_visit_of_the_endpoint_say_nothing_of_it() -> None:
     """Neither for it nor against it."""
-    levels = [0.0, 2000, 2000, 4000, 6000, 6000, 8000, 10000]
+    levels = [0.0, 20_000, 20_000, 40_000, 60_000, 60_000, 80_000, 100_000]
     visits = [1000.0, 0, 1000, 1000, 0, 1000, 1000]
     assert verdict(levels, visits).verdict is Verdict.SUSPECT
     assert verdict(levels).verdict is None
@@ -142,10 +144,10 @@ def test_a_cache_that_filled_is_settled() -> None:
     assert settled.evidence[0].startswith("grew by 199,")
 
 
-@pytest.mark.parametrize("last", [(0, 0), (30, -30, 10)], ids=["two windows", "little"])
+@pytest.mark.parametrize("last", [(0, 0), (60, -60, 20)], ids=["two windows", "little"])
 def test_growth_that_stopped_is_settled_after_three_windows(last: tuple[int, ...]) -> None:
     """A little up and down is no growth; two windows are too few."""
-    levels = [0.0, 20_000, 20_000]
+    levels = [0.0, 40_000, 40_000]
     for step in last[:-1] if last == (0, 0) else last:
         levels.append(levels[-1] + step)
     assert (verdict(levels).verdict is Verdict.SETTLED) is (len(last) == 3)
@@ -266,9 +268,7 @@ TAGGED = PLACE._replace(tagged=True)
 
 def test_where_births_are_known_what_outlives_its_window_is_judged() -> None:
     """With how much of it still lives, whatever is in flight at the moment."""
-    suspicion = survived(
-        [3, 0, 3, 2, 4, 3], [0] * 6, place=TAGGED, collections=[0.0, 0, 1, 0, 0, 0]
-    )
+    suspicion = survived([3, 0, 3, 2, 4, 3], [0] * 6, place=TAGGED, collections=[0.0] * 6 + [1.0])
     assert suspicion.verdict is Verdict.SUSPECT
     assert suspicion.evidence == (
         "grew all through the last 6 windows: 45, 75, 105 bytes per request",
@@ -288,11 +288,12 @@ def test_what_outlived_its_window_and_has_stopped_is_settled() -> None:
 
 def test_what_libraries_leave_is_suspect_once_a_full_collection_left_it() -> None:
     """Frameworks leave cycles; those of the app itself may be such that none is due for long."""
-    library, born = TAGGED._replace(own=False), [3.0] * 6
-    waiting, looked_at = [0.0] * 7, [0.0, 0, 0, 1, 0, 0, 0]
-    assert survived(born, [0] * 6, place=library, collections=waiting).verdict is None
-    assert survived(born, [0] * 6, place=library, collections=looked_at).verdict
-    assert survived(born, [0] * 6, place=TAGGED, collections=waiting).verdict
+    library, born = TAGGED._replace(own=False), [3.0] * 9
+    waiting, too_early, left = [0.0] * 10, [0.0, 0, 1, *[0] * 7], [*[0.0] * 6, 1, 0, 0, 0]
+    assert survived(born, [0] * 9, place=library, collections=waiting).verdict is None
+    assert survived(born, [0] * 9, place=library, collections=too_early).verdict is None
+    assert survived(born, [0] * 9, place=library, collections=left).verdict is Verdict.SUSPECT
+    assert survived(born, [0] * 9, place=TAGGED, collections=waiting).verdict is Verdict.SUSPECT
 
 
 def test_windows_without_any_visit_say_nothing_of_survivors() -> None:

@@ -130,6 +130,9 @@ class Birth(NamedTuple):
     blocks_variance: float = 0.0
 
 
+MAX_SNAPSHOTS = 16
+"""Snapshots kept. Rows that did not change are shared, so one costs what changed."""
+
 MAX_BIRTHS = 64
 """Windows of birth that are told apart in a row; what is older counts with the oldest of them."""
 

@@ -58,6 +58,14 @@ class Share(NamedTuple):
     candidates: tuple[str, ...] = ()
     survival: Survival | None = None
 
+    def cut(self, windows: int) -> Share:
+        """Return what it was over the first *windows*, of which the last tells no survivors."""
+        return self._replace(
+            bytes=self.bytes[:windows],
+            blocks=self.blocks[:windows],
+            survival=self.survival and self.survival.cut(max(0, windows - 1)),
+        )
+
 
 class Windows(NamedTuple):
     """What happened between each two snapshots.
@@ -77,6 +85,16 @@ class Windows(NamedTuple):
     def every_visit(self) -> list[float]:
         """Return the visits of all endpoints in each window."""
         return [sum(counts) for counts in zip(*self.visits.values(), strict=True)]
+
+    def looked_at(self) -> int:
+        """Return how many windows the last full collection has seen; all if it is off.
+
+        What grew in those is no garbage: of what came later nothing is known.
+        """
+        if self.collections is None:
+            return len(self.seconds)
+        collected = [index for index, times in enumerate(self.collections, start=1) if times > 0]
+        return max(collected, default=0)
 
     def cut(self, part: slice) -> Windows:
         """Return the windows of *part* alone."""
@@ -130,8 +148,8 @@ def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
         told = active or list(one.place.endpoints)
         if len(told) == 1:
             grown = steps(one.bytes), steps(one.blocks)
-            share = Share(told[0], one.place, one.traceback, *grown, variance=one.variance)
-            shares.append(share._replace(survival=one.survival))
+            share = Share(told[0], one.place, one.traceback, *grown, survival=one.survival)
+            shares.append(share._replace(variance=one.variance))
             continue
         weights: dict[str, Weight] = {}
         if fits < MAX_FITS and abs(one.bytes[-1] - one.bytes[0]) >= FIT_BYTES:

@@ -28,6 +28,12 @@ NEW_SHARE = 0.75
 """Part of the growth which must be new: above the level at which the place has been before. A
 level that swings, with the load or as a cache is cleared, comes back to where it was."""
 
+BURST_SHARE = 0.25
+"""Part of the windows, those that stand out most, which growth must not come from alone."""
+
+LEAST_STEADY = 1 / 3
+"""Of the mean growth per visit, what the other windows must have."""
+
 TAIL_WINDOWS = 3
 TAIL_SAMPLES = 5.0
 """What the last windows must have been expected to bring, so that to see nothing says something:
@@ -54,6 +60,7 @@ def lasting(turnover: Turnover, amounts: Sequence[float]) -> int:
             len(growths) >= LEAST_WINDOWS
             and sum(growths) >= LEAST_DEVIATIONS * math.sqrt(sum(turnover.variance[start:]))
             and all(growth > 0 for growth, _ in parts(growths, amounts[start:]))
+            and is_spread(growths, amounts[start:])
             and is_new(growths, net[:start])
         ):
             return len(growths)
@@ -91,6 +98,14 @@ def is_new(growths: Sequence[float], before: Sequence[float]) -> bool:
     earlier = [0.0, *accumulate(before)]
     highest = sorted(earlier)[-2:][0]  # but one: a snapshot may have met a moment's burst
     return earlier[-1] + sum(growths) - highest >= NEW_SHARE * sum(growths)
+
+
+def is_spread(growths: Sequence[float], amounts: Sequence[float]) -> bool:
+    """Say whether it grew in most windows, not by a few bursts: whether a trimmed mean is near."""
+    rate = sum(growths) / sum(amounts)
+    windows = sorted(zip(growths, amounts, strict=True), key=lambda one: one[0] - rate * one[1])
+    most = windows[: -math.ceil(BURST_SHARE * len(windows))]
+    return sum(g for g, _ in most) >= LEAST_STEADY * rate * sum(a for _, a in most)
 
 
 def parts(growths: Iterable[float], amounts: Sequence[float]) -> list[tuple[float, float]]:

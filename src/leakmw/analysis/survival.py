@@ -39,6 +39,10 @@ class Turnover(NamedTuple):
         """Return the growth of what outlives its window."""
         return [born - died for born, died in zip(self.born, self.died, strict=True)]
 
+    def cut(self, windows: int) -> Turnover:
+        """Return that of the first *windows*."""
+        return Turnover(*(column[:windows] for column in self))
+
 
 class Survival(NamedTuple):
     """The turnover of one place in either unit.
@@ -49,6 +53,10 @@ class Survival(NamedTuple):
 
     bytes: Turnover
     blocks: Turnover
+
+    def cut(self, windows: int) -> Survival:
+        """Return that of the first *windows*."""
+        return Survival(self.bytes.cut(windows), self.blocks.cut(windows))
 
 
 def survival(origins: Sequence[Sequence[Row | None]], newest: Sequence[int]) -> Survival:
@@ -92,8 +100,9 @@ def _sum(several: Sequence[Turnover]) -> Turnover:
 
 NONE = Turnover([], [], [], [])
 
-LEAST_BYTES = 4096
-"""Growth in all windows below which nobody is called."""
+LEAST_BYTES = 32 << 10
+"""Growth in all windows below which nobody is called: what the interpreter keeps for reuse stands
+at the line that first made it, and that may be some 150 dicts, lists and their like."""
 
 
 class _Amount(NamedTuple):

@@ -36,9 +36,6 @@ QUIET_SHARE = 0.02
 SPANS = (1, 2, 3)
 """Windows that are added up where growth is estimated: single ones may hold too few samples."""
 
-SETTLED_BYTES = 16 << 10
-"""Growth below which nobody asks why it stopped."""
-
 MOST_CANDIDATES = 4
 """Endpoints named where it may be one of several."""
 
@@ -59,6 +56,13 @@ class Judgement(NamedTuple):
     evidence: tuple[str, ...] = ()
 
 
+class _Grown(NamedTuple):
+    """A growth to be suspected, over how many of the last windows, and what shows it."""
+
+    windows: int
+    seen: tuple[str, ...]
+
+
 def judge(share: Share, during: Windows) -> Judgement:
     """Judge the growth of one endpoint at one place.
 
@@ -67,46 +71,50 @@ def judge(share: Share, during: Windows) -> Judgement:
 
         during: The windows.
     """
-    amounts = during.visits.get(share.endpoint, during.seconds)
-    active = [(g, x) for g, x in zip(share.bytes, amounts, strict=True) if x > 0]
-    if share.survival is not None:
-        return _by_survival(share, share.survival, amounts[:-1], during)
-    for size in SPANS if share.variance else (1,):
-        evidence = _suspicion(share, _spans(active, size), size, during)
-        if evidence:
-            return Judgement(Verdict.SUSPECT, evidence)
-    return _settled(share, [growth for growth, _ in active])
-
-
-def _by_survival(
-    share: Share, survival: Survival, amounts: Sequence[float], during: Windows
-) -> Judgement:
-    """Judge by what outlives its window and what of that goes later."""
-    if not any(amounts):
+    grown = _grown(share, during)
+    if grown is None:
+        return _settled(share, during)
+    looked_at = during.looked_at()
+    left = bool(_grown(share.cut(looked_at), during.cut(slice(looked_at))))
+    if not left and (share.endpoint == BACKGROUND or not share.place.own):
+        # what servers and frameworks leave: cycles that soon go. Those of the app itself count
+        # before, too: what a leak keeps may be such that Python sees no reason to collect
         return Judgement(None)
-    growth, both = sum(survival.bytes.net()), (survival.bytes, survival.blocks)
-    run = max(lasting(turnover, amounts) for turnover in both) if growth >= LEAST_BYTES else 0
-    if run and not _waits_for_collector(share, run, during):
-        return Judgement(Verdict.SUSPECT, _lasting(share, survival, amounts, run, during))
-    quiet = stopped(survival.bytes, amounts)
-    if quiet and growth >= SETTLED_BYTES:
-        return _stopped(share, growth, quiet)
-    return Judgement(None)
+    garbage = _collected(during, grown.windows, left=left)
+    return Judgement(Verdict.SUSPECT, (*grown.seen, _reason(share), garbage))
 
 
-def _lasting(
-    share: Share, survival: Survival, amounts: Sequence[float], run: int, during: Windows
-) -> tuple[str, ...]:
-    """Return why to suspect a growth that lasted over the last *run* windows."""
+def _grown(share: Share, during: Windows) -> _Grown | None:
+    if share.survival is not None:
+        return _grown_by_survivors(share, share.survival, during)
+    active = [(g, x) for g, x in zip(share.bytes, _amounts(share, during), strict=True) if x > 0]
+    by_size = (
+        _grown_in_spans(share, active, n, during) for n in (SPANS if share.variance else (1,))
+    )
+    return next(filter(None, by_size), None)
+
+
+def _amounts(share: Share, during: Windows) -> Sequence[float]:
+    """Return what the growth of each window is to be divided by."""
+    return during.visits.get(share.endpoint, during.seconds)
+
+
+def _grown_by_survivors(share: Share, survival: Survival, during: Windows) -> _Grown | None:
+    """Judge by what outlives its window and what of that goes later."""
+    amounts = _amounts(share, during)[:-1]
+    if not any(amounts) or sum(survival.bytes.net()) < LEAST_BYTES:
+        return None
+    run = max(lasting(turnover, amounts) for turnover in survival)
+    if not run:
+        return None
     by_part = parts(survival.bytes.net()[-run:], amounts[-run:])
     rates = ", ".join(f"{growth / amount:,.0f}" for growth, amount in by_part)
-    alive = sum(survival.blocks.kept[-run:]) / max(1.0, sum(survival.blocks.born[-run:]))
-    return (
+    alive = min(1.0, sum(survival.blocks.kept[-run:]) / max(1.0, sum(survival.blocks.born[-run:])))
+    seen = (
         f"grew all through the last {run} windows: {rates} {_unit(share, during)}",
-        f"{min(1.0, alive):.0%} of the blocks that outlived the window of their birth still live",
-        _reason(share),
-        _collected(during.collections and during.collections[-run + 1 :]),
+        f"{alive:.0%} of the blocks that outlived the window of their birth still live",
     )
+    return _Grown(run, seen)
 
 
 def _spans(active: _Windows, size: int) -> _Windows:
@@ -115,34 +123,22 @@ def _spans(active: _Windows, size: int) -> _Windows:
     return [(sum(g for g, _ in span), sum(x for _, x in span)) for span in reversed(spans)]
 
 
-def _suspicion(share: Share, active: _Windows, size: int, during: Windows) -> tuple[str, ...]:
-    """Return why to suspect the growth; nothing if there is no reason."""
-    every = [growth for growth, _ in active]
+def _grown_in_spans(share: Share, active: _Windows, size: int, during: Windows) -> _Grown | None:
+    """Judge by the levels, over as many spans as have grown without a break."""
+    spans = _spans(active, size)
+    every = [growth for growth, _ in spans]
     run = _run(every)
-    if run < SUSPECT_WINDOWS or _waits_for_collector(share, run * size, during):
-        return ()
-    growths, base = every[-run:], [amount for _, amount in active[-run:]]
+    if run < SUSPECT_WINDOWS:
+        return None
+    growths, base = every[-run:], [amount for _, amount in spans[-run:]]
     if not _steady(growths, base, share.margin) or not is_new(growths, every[:-run]):
-        return ()
+        return None
     if sum(growths) < LEAST_DEVIATIONS * math.sqrt(share.variance):
-        return ()
+        return None
     windows = f"{run} windows" if size == 1 else f"{run} spans of {size} windows"
     series = ", ".join(f"{g / x:,.0f}" for g, x in zip(growths[-8:], base[-8:], strict=True))
-    return (
-        f"grew in each of the last {windows}: {series} {_unit(share, during)}",
-        _reason(share),
-        _collected(during.collections and during.collections[-run * size + 1 :]),
-    )
-
-
-def _waits_for_collector(share: Share, run: int, during: Windows) -> bool:
-    """Say whether this may well be what servers and frameworks leave: cycles that soon go.
-
-    They grow until a full collection comes. Those of the app itself count before, too: what a leak
-    keeps may be such that Python sees no reason for one.
-    """
-    collected = during.collections is None or any(during.collections[-run + 1 :])
-    return (share.endpoint == BACKGROUND or not share.place.own) and not collected
+    seen = f"grew in each of the last {windows}: {series} {_unit(share, during)}"
+    return _Grown(run * size, (seen,))
 
 
 def _run(growths: Sequence[float]) -> int:
@@ -161,13 +157,18 @@ def _unit(share: Share, during: Windows) -> str:
     return "bytes per request" if share.endpoint in during.visits else "bytes per second"
 
 
-def _collected(collections: Sequence[float] | None) -> str:
-    """Say whether this may be garbage that only waits for the collector."""
-    if collections is None:
+def _collected(during: Windows, run: int, *, left: bool) -> str:
+    """Say whether what grew over the last *run* windows may be garbage that only waits."""
+    if during.collections is None:
         return "the garbage collector is off: this may be cycles that it would free"
-    times = round(sum(collections))
+    times = round(sum(during.collections[-run + 1 :]))
     if times == 0:
         return "no full garbage collection has run meanwhile: this may be cycles that wait for one"
+    if not left:
+        return (
+            "most of it came after the last full garbage collection: this may be cycles that wait "
+            "for the next"
+        )
     counted = "a full garbage collection has" if times == 1 else f"{times:,} full collections have"
     return f"{counted} run meanwhile and left it: it is no garbage"
 
@@ -192,9 +193,16 @@ def _spoken(candidate: str) -> str:
     return {ALL: "every request alike", BACKGROUND: "no endpoint at all"}.get(candidate, candidate)
 
 
-def _settled(share: Share, growths: list[float]) -> Judgement:
+def _settled(share: Share, during: Windows) -> Judgement:
+    """Say whether it grew, and has stopped."""
+    amounts = _amounts(share, during)
+    if share.survival is not None:
+        growth = sum(share.survival.bytes.net())
+        quiet = stopped(share.survival.bytes, amounts[:-1]) if growth >= LEAST_BYTES else 0
+        return _stopped(share, growth, quiet) if quiet else Judgement(None)
+    growths = [growth for growth, amount in zip(share.bytes, amounts, strict=True) if amount > 0]
     total, last = sum(growths), growths[-QUIET_WINDOWS:]
-    if len(growths) <= QUIET_WINDOWS or total < SETTLED_BYTES:
+    if len(growths) <= QUIET_WINDOWS or total < LEAST_BYTES:
         return Judgement(None)
     if abs(sum(last)) > QUIET_SHARE * total or max(last) > QUIET_SHARE * total:
         return Judgement(None)

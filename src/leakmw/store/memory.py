@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from leakmw.records import MAX_SNAPSHOTS
+
 if TYPE_CHECKING:
     from leakmw.records import Report, Snapshot
-
-MAX_SNAPSHOTS = 16
-"""Snapshots kept. Rows that did not change are shared, so one costs what changed."""
 
 LATEST = 8
 """How many of them are the latest in a row; the others lie evenly over all the time before."""

@@ -13,10 +13,12 @@ import os
 import sys
 import time
 import tracemalloc
+from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.background import giving_way, native
+from leakmw.records import MAX_SNAPSHOTS
 from leakmw.tracers.grouping import MAX_ROWS
 from leakmw.tracers.transfer import Key, keyed
 
@@ -43,11 +45,11 @@ LEAST_SHARE = 0.25
 """Part of what the windows found by which the process must have grown: less is what garbage and
 free lists make of its count of blocks by themselves."""
 
+OWN_BLOCKS = 4
+"""Blocks of a row that snapshots keep: the row and its three numbers."""
+
 FEW = 1000
 """Objects that are set aside without the app having done so: Python 3.12 begins with some."""
-
-HANDFUL = 8
-"""Blocks at one place that come and go together: what one visit may well hold there."""
 
 YOUNG, ALL = 1, 2
 """Up to which generation the collector looks."""
@@ -122,6 +124,8 @@ class WindowedTracer:
         """
         started = time.perf_counter()
         begun, late = _spent(mark), None
+        if self._known_visits:
+            self._growth.begin(sys.getallocatedblocks())
         try:
             with _window(self._exact) as generation:
                 first, early = self._reading(views, mark, FIRST_VISITS, generation)
@@ -184,18 +188,32 @@ class Growth:
     def __init__(self) -> None:
         self._totals: dict[Key, Row] = {}
         self._blocks: int | None = None
+        self._handed_out: deque[int] = deque(maxlen=MAX_SNAPSHOTS)
+
+    def begin(self, blocks: int) -> None:
+        """Say what the process had once the first report was made, which imports much.
+
+        Args:
+            blocks: All the process has now; said again, it changes nothing.
+        """
+        if self._blocks is None:
+            self._blocks = blocks
 
     def add(self, first: Iterable[Row], second: Iterable[Row], times: float) -> None:
         """Add the growth between two readings, taken *times*.
 
-        The blocks in either of them are counted as if visits in flight had brought them along by
-        chance, in numbers after Poisson: their variance is that of so many handfuls.
+        What a visit in flight holds is growth if the second reading alone meets it. So a window
+        is one draw: to be sure of a growth takes several that found it, however much each found.
+        A block more or less in a reading says nothing: the interpreter keeps some for reuse.
         """
+        grown: dict[Key, Row] = {}
         for rows, weight in ((first, -times), (second, times)):
             for key, row in keyed(rows).items():
-                handfuls = max(1.0, row.blocks / HANDFUL)
-                uncertain = row._replace(variance=row.bytes**2 / handfuls)
-                self._totals[key] = _sum(self._totals.get(key), _scaled(uncertain, weight))
+                known = row._replace(variance=(row.bytes / max(1, row.blocks)) ** 2)
+                grown[key] = _sum(grown.get(key), _scaled(known, weight))
+        for key, row in grown.items():
+            drawn = row._replace(variance=row.variance + row.bytes**2)
+            self._totals[key] = _sum(self._totals.get(key), drawn)
         if len(self._totals) > MAX_ROWS:
             ranked = sorted(self._totals.items(), key=lambda item: -item[1].bytes)
             self._totals = dict(ranked[:MAX_ROWS])
@@ -206,20 +224,22 @@ class Growth:
         Args:
             blocks: All the process has now.
         """
-        if self._blocks is None:
-            self._blocks = blocks
         found = sum(row.blocks for row in self._totals.values())
-        share = min(1.0, (blocks - self._blocks) / found) if found > 0 else 1.0
+        if self._blocks is None or found <= 0:
+            return ()
+        grown = blocks - self._blocks - OWN_BLOCKS * sum(self._handed_out)
+        share = min(1.0, grown / found)
         if share < LEAST_SHARE:
             return ()
         rows = [_scaled(row, share) for row in self._totals.values() if row.bytes > 0]
+        self._handed_out.append(len(rows))
         return tuple(sorted(rows, key=lambda row: -row.bytes))
 
 
 def _sum(one: Row | None, other: Row) -> Row:
     if one is None:
         return other
-    return other._replace(
+    return one._replace(  # whose path is the one that earlier rows have
         bytes=one.bytes + other.bytes,
         blocks=one.blocks + other.blocks,
         variance=one.variance + other.variance,
