@@ -297,10 +297,13 @@ def test_what_libraries_leave_is_suspect_once_a_full_collection_left_it() -> Non
 
 
 def test_windows_without_any_visit_say_nothing_of_survivors() -> None:
-    """Nor can they be divided by."""
-    blocks = Turnover([3.0] * 4, [0.0] * 4, [3.0] * 4, [3.0] * 4)
-    survival = Survival(blocks, blocks)
-    assert verdict([0.0] * 6, [0.0] * 4 + [9.0], survival=survival).verdict is None
+    """Nor can they be divided by, if all are such or the later half."""
+    for early, growths in (0, [9] * 8), (1000, [0, 0, 0, 0, 9, 9, 9, 9]):
+        blocks = Turnover(growths, [0.0] * 8, growths, growths)
+        in_bytes = Turnover(*([SAMPLE * one for one in column] for column in blocks))
+        visits = [early] * 4 + [0.0] * 4 + [9.0]
+        survival = Survival(in_bytes, blocks)
+        assert verdict([0.0] * 10, visits, survival=survival).verdict is None
 
 
 def test_exact_figures_are_not_added_up() -> None:

@@ -77,7 +77,7 @@ def stopped(turnover: Turnover, amounts: Sequence[float]) -> int:
     """
     net = turnover.net()
     growth, variance = sum(net), sum(turnover.variance)
-    if growth <= 0 or variance <= 0:
+    if growth <= 0 or variance <= 0 or not any(amounts):
         return 0
     rate = growth / sum(amounts)
     enough = TAIL_SAMPLES * variance / growth  # of as many bytes as a sample stands for
@@ -102,6 +102,8 @@ def is_new(growths: Sequence[float], before: Sequence[float]) -> bool:
 
 def is_spread(growths: Sequence[float], amounts: Sequence[float]) -> bool:
     """Say whether it grew in most windows, not by a few bursts: whether a trimmed mean is near."""
+    if not any(amounts):
+        return False
     rate = sum(growths) / sum(amounts)
     windows = sorted(zip(growths, amounts, strict=True), key=lambda one: one[0] - rate * one[1])
     most = windows[: -math.ceil(BURST_SHARE * len(windows))]

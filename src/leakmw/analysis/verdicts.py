@@ -102,7 +102,7 @@ def _amounts(share: Share, during: Windows) -> Sequence[float]:
 def _grown_by_survivors(share: Share, survival: Survival, during: Windows) -> _Grown | None:
     """Judge by what outlives its window and what of that goes later."""
     amounts = _amounts(share, during)[:-1]
-    if not any(amounts) or sum(survival.bytes.net()) < LEAST_BYTES:
+    if sum(survival.bytes.net()) < LEAST_BYTES:
         return None
     run = max(lasting(turnover, amounts) for turnover in survival)
     if not run:
