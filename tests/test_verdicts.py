@@ -298,7 +298,8 @@ def test_what_libraries_leave_is_suspect_once_a_full_collection_left_it() -> Non
 
 def test_windows_without_any_visit_say_nothing_of_survivors() -> None:
     """Nor can they be divided by, if all are such or the later half."""
-    for early, growths in (0, [9] * 8), (1000, [0, 0, 0, 0, 9, 9, 9, 9]):
+    late = [0.0] * 4 + [9.0] * 4
+    for early, growths in (0.0, [9.0] * 8), (1000.0, late):
         blocks = Turnover(growths, [0.0] * 8, growths, growths)
         in_bytes = Turnover(*([SAMPLE * one for one in column] for column in blocks))
         visits = [early] * 4 + [0.0] * 4 + [9.0]
