@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leakmw.analysis.lasting import is_new, lasting, parts, stopped
-from leakmw.analysis.survival import LEAST_BYTES, Survival, Turnover, added, survival
+from leakmw.analysis.survival import LASTING_BYTES, Survival, Turnover, added, survival
 from leakmw.records import MAX_BIRTHS, Birth, Frame, Row
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def test_births_and_deaths_account_for_each_change(
         for index, (earlier, later) in enumerate(pairwise(rows[1:])):
             levels[index] += _lasting(later, index + 1) - _lasting(earlier, index)
     both = survival(found, range(8))
-    assert both.blocks.net() == (levels if sum(levels) * SIZE >= LEAST_BYTES else [])
+    assert both.blocks.net() == (levels if sum(levels) * SIZE >= LASTING_BYTES else [])
     assert all(amount >= 0 for column in both.blocks for amount in column)
     assert [amount * SIZE for amount in both.blocks.born] == both.bytes.born
 

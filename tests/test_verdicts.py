@@ -11,8 +11,8 @@ import pytest
 
 from leakmw.analysis.attribution import ALL, Share, Windows
 from leakmw.analysis.series import Place
-from leakmw.analysis.survival import LEAST_BYTES, Survival, Turnover
-from leakmw.analysis.verdicts import judge
+from leakmw.analysis.survival import Survival, Turnover
+from leakmw.analysis.verdicts import LEAST_BYTES, judge
 from leakmw.records import BACKGROUND, MAX_SNAPSHOTS, Frame, Verdict
 
 if TYPE_CHECKING:

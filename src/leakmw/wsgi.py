@@ -136,33 +136,41 @@ def _naming(
     return start
 
 
-class _Chunks(list[bytes]):
-    """A list that ends its visit when it is closed: it is iterated as the app's own would be.
+class _Answer:
+    """What a visit's answer is iterated from: dropping it ends the visit, too.
 
-    It has no constructor of its own, which would cost each visit a call.
+    Some servers forget ``close()``, and a visit must not stay in flight for ever.
 
     Attributes:
         environ: Of the request.
 
         monitor: What counts the visit.
 
-        visit: In which the chunks were made.
+        visit: In which the answer was made.
     """
 
-    __slots__ = ("environ", "monitor", "visit")
+    __slots__ = ()
 
     environ: WSGIEnvironment
     monitor: Monitor
     visit: Visit
 
+    def __del__(self) -> None:
+        if not self.visit.finished:
+            self.monitor.finish(self.visit, self.environ)
+
+
+class _Chunks(_Answer, list[bytes]):
+    """A list that ends its visit when it is closed: it is iterated as the app's own would be.
+
+    It has no constructor of its own, which would cost each visit a call.
+    """
+
+    __slots__ = ("environ", "monitor", "visit")
+
     def close(self) -> None:
         """End the visit, however often this is called."""
         self.monitor.finish(self.visit, self.environ)
-
-    def __del__(self) -> None:
-        # some servers forget close(), and a visit must not stay in flight for ever
-        if not self.visit.finished:
-            self.close()
 
 
 def _ending_at_close(
@@ -176,25 +184,21 @@ def _ending_at_close(
     return body(iterable, monitor, visit, environ)
 
 
-class _Body:
+class _Body(_Answer):
     """Any other iterable of the app's.
 
     It is no generator itself: closing one that nobody has started runs none of its code.
     """
 
-    __slots__ = ("_environ", "_iterable", "_monitor", "_visit")
+    __slots__ = ("_iterable", "environ", "monitor", "visit")
 
     def __init__(
         self, iterable: Any, monitor: Monitor, visit: Visit, environ: WSGIEnvironment
     ) -> None:
         self._iterable = iterable
-        self._monitor = monitor
-        self._visit = visit
-        self._environ = environ
-
-    def __del__(self) -> None:
-        if not self._visit.finished:
-            self._monitor.finish(self._visit, self._environ)
+        self.monitor = monitor
+        self.visit = visit
+        self.environ = environ
 
     def __iter__(self) -> Iterator[bytes]:
         # Each chunk is made below a frame of this file, by which a tracer tells that it was made
@@ -213,7 +217,7 @@ class _Body:
             if close is not None:
                 close()
         finally:
-            self._monitor.finish(self._visit, self._environ)
+            self.monitor.finish(self.visit, self.environ)
 
 
 class _SizedBody(_Body):

@@ -75,7 +75,9 @@ def collect(snapshots: Sequence[Snapshot]) -> list[Series]:
         for key in rows.keys() - seen:
             places[views.place(rows[key])].append(key)
         seen |= rows.keys()
-    every = [_series(place, keys, snapshots, levels) for place, keys in places.items()]
+    newest = [one.trace.window for one in snapshots if one.trace.window is not None]
+    born = newest if len(newest) == len(snapshots) else None
+    every = [_series(place, keys, snapshots, levels, born) for place, keys in places.items()]
     return [one for one in every if len(set(one.bytes)) > 1 or len(set(one.blocks)) > 1]
 
 
@@ -84,12 +86,12 @@ def _series(
     keys: Sequence[_Key],
     snapshots: Sequence[Snapshot],
     levels: Sequence[Mapping[_Key, Row]],
+    newest: Sequence[int] | None,
 ) -> Series:
     sizes, counts = [0] * len(snapshots), [0] * len(snapshots)
     traceback: Traceback = ()
     most, variance = -1, 0.0
     origins = []
-    newest = [one.trace.window for one in snapshots if one.trace.window is not None]
     for key in keys:
         rows = _filled([rows.get(key) for rows in levels], snapshots)
         origins.append(rows)
@@ -101,7 +103,7 @@ def _series(
         last = next(row for row in reversed(rows) if row is not None)
         if last.bytes > most:
             most, traceback = last.bytes, last.traceback
-    told = survival(origins, newest) if len(newest) == len(snapshots) else None
+    told = None if newest is None else survival(origins, newest)
     return Series(place, sizes, counts, traceback, variance, told)
 
 

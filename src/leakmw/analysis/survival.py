@@ -68,7 +68,7 @@ def survival(origins: Sequence[Sequence[Row | None]], newest: Sequence[int]) -> 
         newest: The window that ended with each snapshot.
     """
     lives = [[() if row is None else row.births for row in rows] for rows in origins]
-    if sum(_growth(births, newest) for births in lives) < LEAST_BYTES:
+    if sum(_growth(births, newest) for births in lives) < LASTING_BYTES:
         return Survival(NONE, NONE)
     return added(
         [
@@ -100,9 +100,9 @@ def _sum(several: Sequence[Turnover]) -> Turnover:
 
 NONE = Turnover([], [], [], [])
 
-LEAST_BYTES = 32 << 10
-"""Growth in all windows below which nobody is called: what the interpreter keeps for reuse stands
-at the line that first made it, and that may be some 150 dicts, lists and their like."""
+LASTING_BYTES = 32 << 10
+"""Growth of what outlives its window below which nobody is called. What the interpreter keeps for
+reuse stands at the line that first made it: that may be some 150 dicts, lists and their like."""
 
 
 class _Amount(NamedTuple):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from leakmw.analysis.attribution import ALL
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.lasting import is_new, lasting, parts, stopped
-from leakmw.analysis.survival import LEAST_BYTES, Survival
+from leakmw.analysis.survival import LASTING_BYTES, Survival
 from leakmw.records import BACKGROUND, Verdict
 
 if TYPE_CHECKING:
@@ -32,6 +32,12 @@ QUIET_WINDOWS = 3
 
 QUIET_SHARE = 0.02
 """Part of the whole growth that still counts as not growing."""
+
+LEAST_BYTES = 4 << 10
+"""Growth in all windows below which nobody is called, if it grew in each of them."""
+
+SETTLED_BYTES = 16 << 10
+"""Growth below which nobody asks why it stopped."""
 
 SPANS = (1, 2, 3)
 """Windows that are added up where growth is estimated: single ones may hold too few samples."""
@@ -102,7 +108,7 @@ def _amounts(share: Share, during: Windows) -> Sequence[float]:
 def _grown_by_survivors(share: Share, survival: Survival, during: Windows) -> _Grown | None:
     """Judge by what outlives its window and what of that goes later."""
     amounts = _amounts(share, during)[:-1]
-    if sum(survival.bytes.net()) < LEAST_BYTES:
+    if sum(survival.bytes.net()) < LASTING_BYTES:
         return None
     run = max(lasting(turnover, amounts) for turnover in survival)
     if not run:
@@ -198,11 +204,11 @@ def _settled(share: Share, during: Windows) -> Judgement:
     amounts = _amounts(share, during)
     if share.survival is not None:
         growth = sum(share.survival.bytes.net())
-        quiet = stopped(share.survival.bytes, amounts[:-1]) if growth >= LEAST_BYTES else 0
+        quiet = stopped(share.survival.bytes, amounts[:-1]) if growth >= LASTING_BYTES else 0
         return _stopped(share, growth, quiet) if quiet else Judgement(None)
     growths = [growth for growth, amount in zip(share.bytes, amounts, strict=True) if amount > 0]
     total, last = sum(growths), growths[-QUIET_WINDOWS:]
-    if len(growths) <= QUIET_WINDOWS or total < LEAST_BYTES:
+    if len(growths) <= QUIET_WINDOWS or total < SETTLED_BYTES:
         return Judgement(None)
     if abs(sum(last)) > QUIET_SHARE * total or max(last) > QUIET_SHARE * total:
         return Judgement(None)
