@@ -20,7 +20,7 @@ INTERRUPTED = 130
 
 DEMO_EXTRA = ("httpx", "rich", "uvicorn")
 
-DEMO_REQUESTS = 1500
+DEMO_REQUESTS = 12_000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         type=_count,
         default=DEMO_REQUESTS,
         metavar="N",
-        help="how many requests to send (default: %(default)s; half of that is too few to tell)",
+        help="how many requests to send (default: %(default)s; fewer may be too few to tell)",
     )
     demo.set_defaults(command=_demo)
     doctor = commands.add_parser(

@@ -16,6 +16,8 @@ from rich.progress import Progress
 
 from leakmw.demo import traffic
 from leakmw.demo.process import ServerError, serving
+from leakmw.settings import Settings
+from leakmw.tracers.sampling import unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,14 +25,8 @@ if TYPE_CHECKING:
 LEAK = "POST /login"
 """The endpoint of the shop that leaks."""
 
-EVERY = 150
-"""Visits between two snapshots."""
-
-SAMPLE_BYTES = 512
-"""Mean bytes between two samples: by default they would be too few for a minute's traffic."""
-
-FRAMES = 12
-"""Deepest traceback kept: enough to reach from the shop to the middleware."""
+EVERY = Settings().every
+"""Visits between two snapshots: all is as it is by default."""
 
 TRAFFIC_SECONDS = 45
 """After which no further window is begun, so that the whole ends within a minute."""
@@ -60,7 +56,9 @@ def run(*, requests: int, healthy: bool, as_json: bool) -> int:
         ServerError: If the shop does not start, or stops answering.
     """
     token = secrets.token_hex(24)
-    settings = {"token": token, "every": EVERY, "frames": FRAMES, "sample_bytes": SAMPLE_BYTES}
+    settings = {"token": token, "every": EVERY}
+    if unavailable():
+        settings["engine"] = "tracemalloc"  # which slows the shop down, but finds it as soon
     windows = -(-requests // EVERY)
     with serving(settings, leaky=not healthy) as url, _bar() as bar:
         task = bar.add_task("Visiting a small shop", total=windows * EVERY)
