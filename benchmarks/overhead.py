@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from figures import Spread, machine, table
-from servers import APPS, NO_SETTINGS, environment, serving
+from servers import APPS, CORES, NO_SETTINGS, environment, on_core, serving
 from traffic import Client
 
 if TYPE_CHECKING:
@@ -257,7 +257,8 @@ def main() -> None:
     print(machine(), "Medians, and quartiles in parentheses.\n")
     for name in options["section"]:
         section, effort = SECTIONS[name]
-        print(f"### {name}\n\n{section(effort._replace(**wanted))}", flush=True)
+        with on_core(CORES[0]):
+            print(f"### {name}\n\n{section(effort._replace(**wanted))}", flush=True)
 
 
 if __name__ == "__main__":
