@@ -45,8 +45,9 @@ LEAST_SHARE = 0.25
 """Part of what the windows found by which the process must have grown: less is what garbage and
 free lists make of its count of blocks by themselves."""
 
-OWN_BLOCKS = 4
-"""Blocks of a row that snapshots keep: the row and its three numbers."""
+OWN_BLOCKS = 3
+"""Blocks of a row that snapshots keep: the row, its bytes and their variance; Python has but one
+block for each small number, as most counts of blocks are."""
 
 FEW = 1000
 """Objects that are set aside without the app having done so: Python 3.12 begins with some."""
