@@ -58,12 +58,12 @@ class Share(NamedTuple):
     candidates: tuple[str, ...] = ()
     survival: Survival | None = None
 
-    def cut(self, windows: int) -> Share:
-        """Return what it was over the first *windows*, of which the last tells no survivors."""
+    def cut(self, part: slice) -> Share:
+        """Return what it was over the windows of *part*, of which the last tells no survivors."""
         return self._replace(
-            bytes=self.bytes[:windows],
-            blocks=self.blocks[:windows],
-            survival=self.survival and self.survival.cut(max(0, windows - 1)),
+            bytes=self.bytes[part],
+            blocks=self.blocks[part],
+            survival=self.survival and self.survival.cut(part),
         )
 
 
@@ -147,9 +147,16 @@ def attribute(snapshots: Sequence[Snapshot], during: Windows) -> list[Share]:
         # none of them active: a websocket may leak for hours before its first visit is over
         told = active or list(one.place.endpoints)
         if len(told) == 1:
-            grown = steps(one.bytes), steps(one.blocks)
-            share = Share(told[0], one.place, one.traceback, *grown, survival=one.survival)
-            shares.append(share._replace(variance=one.variance))
+            share = Share(
+                endpoint=told[0],
+                place=one.place,
+                traceback=one.traceback,
+                bytes=steps(one.bytes),
+                blocks=steps(one.blocks),
+                variance=one.variance,
+                survival=one.survival,
+            )
+            shares.append(share)
             continue
         weights: dict[str, Weight] = {}
         if fits < MAX_FITS and abs(one.bytes[-1] - one.bytes[0]) >= FIT_BYTES:

@@ -130,16 +130,12 @@ def compare(
         )
     part = slice(kept.index(older), kept.index(newer))
     everything = windows(kept)
-    shares = [_cut(share, part) for share in _merged(attribute(kept, everything))]
+    shares = [share.cut(part) for share in _merged(attribute(kept, everything))]
     during = everything.cut(part)
     moved = sorted(shares, key=lambda share: -abs(sum(share.bytes)))[:MOST_SITES]
     sites = [_described(_growth(share, during), describe) for share in moved if any(share.bytes)]
     sites.sort(key=lambda growth: -growth.bytes)
     return Diff(older=older, newer=newer, endpoints=_totals(shares, during), sites=tuple(sites))
-
-
-def _cut(share: Share, part: slice) -> Share:
-    return share._replace(bytes=share.bytes[part], blocks=share.blocks[part])
 
 
 def _merged(shares: Iterable[Share]) -> list[Share]:

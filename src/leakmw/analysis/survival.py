@@ -39,9 +39,10 @@ class Turnover(NamedTuple):
         """Return the growth of what outlives its window."""
         return [born - died for born, died in zip(self.born, self.died, strict=True)]
 
-    def cut(self, windows: int) -> Turnover:
-        """Return that of the first *windows*."""
-        return Turnover(*(column[:windows] for column in self))
+    def cut(self, part: slice) -> Turnover:
+        """Return that of the windows of *part*, whose last tells no survivors either."""
+        over = range(len(self.born) + 1)[part][:-1]
+        return Turnover(*(column[over.start : over.stop] for column in self))
 
 
 class Survival(NamedTuple):
@@ -54,9 +55,9 @@ class Survival(NamedTuple):
     bytes: Turnover
     blocks: Turnover
 
-    def cut(self, windows: int) -> Survival:
-        """Return that of the first *windows*."""
-        return Survival(self.bytes.cut(windows), self.blocks.cut(windows))
+    def cut(self, part: slice) -> Survival:
+        """Return that of the windows of *part*."""
+        return Survival(self.bytes.cut(part), self.blocks.cut(part))
 
 
 def survival(origins: Sequence[Sequence[Row | None]], newest: Sequence[int]) -> Survival:

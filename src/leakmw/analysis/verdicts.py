@@ -80,8 +80,8 @@ def judge(share: Share, during: Windows) -> Judgement:
     grown = _grown(share, during)
     if grown is None:
         return _settled(share, during)
-    looked_at = during.looked_at()
-    left = bool(_grown(share.cut(looked_at), during.cut(slice(looked_at))))
+    looked_at = slice(during.looked_at())
+    left = bool(_grown(share.cut(looked_at), during.cut(looked_at)))
     if not left and (share.endpoint == BACKGROUND or not share.place.own):
         # what servers and frameworks leave: cycles that soon go. Those of the app itself count
         # before, too: what a leak keeps may be such that Python sees no reason to collect
@@ -93,16 +93,19 @@ def judge(share: Share, during: Windows) -> Judgement:
 def _grown(share: Share, during: Windows) -> _Grown | None:
     if share.survival is not None:
         return _grown_by_survivors(share, share.survival, during)
-    active = [(g, x) for g, x in zip(share.bytes, _amounts(share, during), strict=True) if x > 0]
-    by_size = (
-        _grown_in_spans(share, active, n, during) for n in (SPANS if share.variance else (1,))
-    )
-    return next(filter(None, by_size), None)
+    sizes = SPANS if share.variance else (1,)
+    return next(filter(None, (_grown_in_spans(share, size, during) for size in sizes)), None)
 
 
 def _amounts(share: Share, during: Windows) -> Sequence[float]:
     """Return what the growth of each window is to be divided by."""
     return during.visits.get(share.endpoint, during.seconds)
+
+
+def _active(share: Share, during: Windows) -> _Windows:
+    """Return the windows that say something of the endpoint."""
+    growths = zip(share.bytes, _amounts(share, during), strict=True)
+    return [(growth, amount) for growth, amount in growths if amount > 0]
 
 
 def _grown_by_survivors(share: Share, survival: Survival, during: Windows) -> _Grown | None:
@@ -129,9 +132,9 @@ def _spans(active: _Windows, size: int) -> _Windows:
     return [(sum(g for g, _ in span), sum(x for _, x in span)) for span in reversed(spans)]
 
 
-def _grown_in_spans(share: Share, active: _Windows, size: int, during: Windows) -> _Grown | None:
+def _grown_in_spans(share: Share, size: int, during: Windows) -> _Grown | None:
     """Judge by the levels, over as many spans as have grown without a break."""
-    spans = _spans(active, size)
+    spans = _spans(_active(share, during), size)
     every = [growth for growth, _ in spans]
     run = _run(every)
     if run < SUSPECT_WINDOWS:
@@ -201,12 +204,12 @@ def _spoken(candidate: str) -> str:
 
 def _settled(share: Share, during: Windows) -> Judgement:
     """Say whether it grew, and has stopped."""
-    amounts = _amounts(share, during)
     if share.survival is not None:
-        growth = sum(share.survival.bytes.net())
-        quiet = stopped(share.survival.bytes, amounts[:-1]) if growth >= LASTING_BYTES else 0
+        turnover = share.survival.bytes
+        growth, amounts = sum(turnover.net()), _amounts(share, during)[:-1]
+        quiet = stopped(turnover, amounts) if growth >= LASTING_BYTES else 0
         return _stopped(share, growth, quiet) if quiet else Judgement(None)
-    growths = [growth for growth, amount in zip(share.bytes, amounts, strict=True) if amount > 0]
+    growths = [growth for growth, _ in _active(share, during)]
     total, last = sum(growths), growths[-QUIET_WINDOWS:]
     if len(growths) <= QUIET_WINDOWS or total < SETTLED_BYTES:
         return Judgement(None)
