@@ -61,14 +61,20 @@ BRISK_SECONDS = 0.0005
 
 
 @contextmanager
-def switching(choose: Callable[[float], float]) -> Iterator[None]:
+def switching(
+    choose: Callable[[float], float], before: Callable[[], object] = lambda: None
+) -> Iterator[None]:
     """Have threads ask for the GIL sooner or later than the app has it, for the time of a block.
 
     Args:
         choose: Returns the seconds from those of the app.
+
+        before: Called immediately before the change.
     """
     interval = _app_interval.setdefault(None, sys.getswitchinterval())
-    sys.setswitchinterval(choose(interval))
+    chosen, change = choose(interval), sys.setswitchinterval
+    before()
+    change(chosen)
     try:
         yield
     finally:

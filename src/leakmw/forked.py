@@ -30,7 +30,7 @@ import sys
 import sysconfig
 import time
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
@@ -47,12 +47,12 @@ AVAILABLE = (
 )
 """Elsewhere forking a threaded process is unsafe, or not to be had."""
 
-LEAST_INTERVAL, INTERVAL_PER_GIB = 0.05, 0.1
+LEAST_INTERVAL, INTERVAL_PER_GIB = 0.02, 0.1
 """Seconds for which no thread asks for the GIL while the process forks, which takes about 25 ms
 per GiB resident. Not longer: threads that wait for the GIL meanwhile may have to wait it out."""
 
 ATTEMPTS = 6
-"""Forks until one child comes to life. With eight threads that compute, one in five does not."""
+"""Forks until one child comes to life. With eight threads that compute, one in forty does not."""
 
 ALIVE_SECONDS = 1.0
 """After which a child that has said nothing is taken to wait for the GIL."""
@@ -160,9 +160,10 @@ def _libc() -> ctypes.PyDLL:
 @contextmanager
 def _held_gil(seconds: float) -> Iterator[None]:
     """Keep other threads from asking for the GIL."""
-    # whoever waits for the GIL while it changes hands waits anew from then on
-    native("time", "sleep")(0.001)
-    with switching(lambda interval: max(interval, seconds)):
+    # Whoever waits for the GIL while it changes hands waits anew from then on, as long as the
+    # interval then says: so nothing may stand between taking the GIL and changing that.
+    take_gil = partial(native("time", "sleep"), 0.001)
+    with switching(lambda interval: max(interval, seconds), take_gil):
         yield
 
 
