@@ -37,11 +37,8 @@ class MemoryStore:
         Past the cap the one goes that leaves the smallest gap before the latest ones: growth keeps
         its origin, and what is slow is seen over all the time.
         """
-        kept = tuple(
-            one for one in self.snapshots if one.trace.grouping == snapshot.trace.grouping
-        )
+        kept = [one for one in self.snapshots if one.trace.grouping == snapshot.trace.grouping]
         if len(kept) >= MAX_SNAPSHOTS:
             gaps = [kept[i + 1].visits - kept[i - 1].visits for i in range(1, len(kept) - LATEST)]
-            least = 1 + gaps.index(min(gaps))
-            kept = kept[:least] + kept[least + 1 :]
+            del kept[1 + gaps.index(min(gaps))]
         return (*kept, snapshot)
