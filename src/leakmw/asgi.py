@@ -98,7 +98,7 @@ class LeakMiddleware:
         """Serve one request, one websocket, or whatever else *scope* is about."""
         # This frame is below all that the app allocates, and tracemalloc looks its line up each
         # time, in a time that grows with what stands before the call.
-        visit, send = self._enter(scope, send)
+        visit, send = self._enter(scope, send, self._admin)
         if visit is None:
             await self._aside(scope, receive, send)
             return
@@ -107,15 +107,15 @@ class LeakMiddleware:
         finally:
             self.monitor.finish(visit, scope)
 
-    def _enter(self, scope: Scope, send: Send) -> tuple[Visit | None, Send]:
-        """Return the visit that begins, ``None`` if that is not sure; and what to send by."""
+    def _enter(self, scope: Scope, send: Send, admin: _Admin | None) -> tuple[Visit | None, Send]:
+        """Return the visit that begins, ``None`` if none does; and what to send by.
+
+        None begins, either, where the request may be one to *admin*.
+        """
         if scope["type"] not in _VISITED:
             return None, send
-        if self._admin is not None and self._admin.path in scope["path"]:
+        if admin is not None and admin.path in scope["path"]:
             return None, send
-        return self._counted(scope, send)
-
-    def _counted(self, scope: Scope, send: Send) -> tuple[Visit | None, Send]:
         if VISIT_KEY in scope and not scope[VISIT_KEY].finished:
             # the face around this one counts, and sees in the same scope what is to be seen here
             return None, send
@@ -128,11 +128,9 @@ class LeakMiddleware:
 
     async def _aside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what is no visit of this face, or not surely one."""
-        visit = None
-        if self._admin is not None and scope["type"] in _VISITED:
-            if await self._admin.answers(scope, receive, send):
-                return
-            visit, send = self._counted(scope, send)
+        if self._admin is not None and await self._admin.answers(scope, receive, send):
+            return
+        visit, send = self._enter(scope, send, None)
         try:
             await self.app(scope, receive, send)
         finally:

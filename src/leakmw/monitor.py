@@ -135,8 +135,7 @@ class Monitor:
         if request is None:
             return None
         try:
-            name = None if self._namer is None else self._namer(request)
-            if name is not None:
+            if self._namer is not None and (name := self._namer(request)) is not None:
                 return self._endpoints.named(str(name))
             route = self._route(request)
             return self._endpoints.known(route[:2]) or self._endpoints.tally(route)
