@@ -133,6 +133,22 @@ def test_it_leaves_nothing_running_however_it_ends(sent: int, status: int) -> No
     assert not any(server.is_running() for server in servers)
 
 
+@pytest.mark.usefixtures("shell")
+def test_a_shop_that_dies_is_said_with_its_status() -> None:
+    """It is not the traffic's fault then."""
+    demo = subprocess.Popen(
+        [*LEAKMW, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (servers := psutil.Process(demo.pid).children()):
+        assert demo.poll() is None
+    while not servers[0].net_connections():
+        assert demo.poll() is None
+    servers[0].kill()
+    said, stderr = demo.communicate()
+    assert (demo.returncode, said) == (1, "")
+    assert stderr == "leakmw demo: the shop ended with status -9: it said nothing\n"
+
+
 @pytest.mark.parametrize("missing", ["httpx", "rich", "uvicorn"])
 def test_a_missing_extra_is_named_with_the_command_that_installs_it(missing: str) -> None:
     """Without its extra the demo says what to run."""

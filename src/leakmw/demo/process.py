@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 10
 """After which a server that was asked to end is killed."""
 
+ENDING_SECONDS = 1
+"""How long a server that no longer answers is given to end."""
+
 
 class ServerError(Exception):
     """The shop did not start, or stopped answering; the message says why."""
@@ -45,7 +48,9 @@ def serving(settings: Mapping[str, object], *, leaky: bool) -> Iterator[str]:
     with tempfile.TemporaryFile("w+") as said:
         process = _start(environment, said)
         try:
-            yield f"http://127.0.0.1:{_port(process, said)}"
+            yield f"http://127.0.0.1:{_port(process)}"
+        except ServerError as error:
+            raise _why_ended(process, said) or error from error
         finally:
             _end(process)
 
@@ -62,13 +67,22 @@ def _start(environment: Mapping[str, str], said: IO[str]) -> subprocess.Popen[st
     )
 
 
-def _port(process: subprocess.Popen[str], said: IO[str]) -> int:
+def _port(process: subprocess.Popen[str]) -> int:
     line = process.stdout.readline() if process.stdout else ""
     if not line:
-        process.wait()
-        said.seek(0)
-        raise ServerError("the shop did not start: " + (said.read().splitlines() or ["?"])[-1])
+        raise ServerError("the shop did not start")
     return int(line)
+
+
+def _why_ended(process: subprocess.Popen[str], said: IO[str]) -> ServerError | None:
+    """Return what the process ended with, if it did."""
+    try:
+        status = process.wait(ENDING_SECONDS)
+    except subprocess.TimeoutExpired:
+        return None
+    said.seek(0)
+    last = (said.read().splitlines() or ["it said nothing"])[-1]
+    return ServerError(f"the shop ended with status {status}: {last}")
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -7,7 +7,7 @@ import json
 import secrets
 import sys
 import time
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -28,6 +28,9 @@ LEAK = "POST /login"
 EVERY = Settings().every
 """Visits between two snapshots: all is as it is by default."""
 
+REQUESTS = 12_000
+"""Requests to send where nobody says how many: then more, while the leak is not found."""
+
 TRAFFIC_SECONDS = 45
 """After which no further window is begun, so that the whole ends within a minute."""
 
@@ -39,11 +42,11 @@ POLL_SECONDS = 0.02
 Document = dict[str, Any]
 
 
-def run(*, requests: int, healthy: bool, as_json: bool) -> int:
+def run(*, requests: int | None, healthy: bool, as_json: bool) -> int:
     """Send traffic to the shop and print what leakmw says.
 
     Args:
-        requests: How many to send, rounded up to whole windows.
+        requests: How many to send, rounded up to whole windows; ``None`` for as many as it takes.
 
         healthy: Switch the leak off.
 
@@ -59,11 +62,16 @@ def run(*, requests: int, healthy: bool, as_json: bool) -> int:
     settings = {"token": token, "every": EVERY}
     if unavailable():
         settings["engine"] = "tracemalloc"  # which slows the shop down, but finds it as soon
-    windows = -(-requests // EVERY)
+    windows = -(-(requests or REQUESTS) // EVERY)
+
+    def over(filled: int, report: Document) -> bool:
+        enough = requests is not None or healthy or not _wrong(report)
+        return enough and filled >= windows
+
     with serving(settings, leaky=not healthy) as url, _bar() as bar:
         task = bar.add_task("Visiting a small shop", total=windows * EVERY)
         try:
-            report, text = asyncio.run(_visit(url, token, windows, lambda: bar.advance(task)))
+            report, text = asyncio.run(_visit(url, token, over, lambda: bar.advance(task)))
         except httpx.HTTPError as error:
             raise ServerError(f"the shop stopped answering: {error!r}") from error
     sys.stdout.write(json.dumps(report, indent=2) + "\n" if as_json else text)
@@ -79,9 +87,9 @@ def _bar() -> Progress:
 
 
 async def _visit(
-    url: str, token: str, windows: int, answered: Callable[[], None]
+    url: str, token: str, over: Callable[[int, Document], bool], answered: Callable[[], None]
 ) -> tuple[Document, str]:
-    """Fill *windows* with visits, then return the report as JSON and as text."""
+    """Fill windows with visits until it is *over*; return the report as JSON and as text."""
     async with httpx.AsyncClient(
         base_url=url,
         timeout=REPORT_SECONDS,
@@ -91,10 +99,10 @@ async def _visit(
         calls = traffic.calls()
         report: Document = {}
         deadline = time.monotonic() + TRAFFIC_SECONDS
-        for _ in range(windows):
+        for filled in count(1):
             await traffic.send(client, islice(calls, EVERY), answered=answered)
             report = await _report_after(report, client, admin)
-            if time.monotonic() > deadline:
+            if over(filled, report) or time.monotonic() > deadline:
                 break
         page = await client.get("/__leaks__/", headers=admin | {"Accept": "text/plain"})
     return report, page.raise_for_status().text
@@ -114,7 +122,7 @@ async def _report_after(
     raise ServerError(f"no report for {EVERY} visits within {REPORT_SECONDS} s")
 
 
-def _wrong(report: Document, *, healthy: bool) -> str | None:
+def _wrong(report: Document, *, healthy: bool = False) -> str | None:
     """Say what *report* says wrongly or should have said, if anything."""
     suspected = {
         finding["endpoint"]

@@ -17,6 +17,9 @@ from leakmw.demo.shop import app
 
 GRACE_SECONDS = 2
 
+KEEP_ALIVE_SECONDS = 600
+"""Longer than the demonstration: a visitor that waits for a report keeps its connection."""
+
 
 def main() -> None:
     """Serve the shop on a free port of this machine."""
@@ -27,6 +30,7 @@ def main() -> None:
             access_log=False,
             lifespan="off",
             log_level="warning",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )
     )
