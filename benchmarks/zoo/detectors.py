@@ -1,0 +1,191 @@
+"""What looks at a case: leakmw, and what users do today."""
+
+from __future__ import annotations
+
+import gc
+import time
+import tracemalloc
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import psutil
+from scipy.stats import linregress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+BARE = "bare"
+"""The detector that is none."""
+
+
+class Claim(NamedTuple):
+    """What a detector says of a growth.
+
+    Attributes:
+        verdict: ``leak`` or ``suspect``; detectors that know one word say ``leak``.
+        endpoint: The endpoint; ``None`` where it cannot tell.
+        file: Where it was born; ``None`` where it cannot tell.
+        line: Likewise.
+        per_request: Bytes per request of the endpoint; ``None`` where it cannot tell.
+    """
+
+    verdict: str
+    endpoint: str | None = None
+    file: str | None = None
+    line: int | None = None
+    per_request: float | None = None
+
+
+class Detector(Protocol):
+    """Looks at an app while it serves."""
+
+    def watch(self, app: Any, *, speaks_asgi: bool) -> Any:
+        """Return the app to be served."""
+
+    def claims(self, requests: int) -> list[Claim]:
+        """Return what looks like a leak after so many requests in all, worst first."""
+
+
+class Nobody:
+    """Looks at nothing: what the others cost is measured against it."""
+
+    def watch(self, app: Any, *, speaks_asgi: bool) -> Any:  # noqa: ARG002  # for all apps
+        """Change nothing."""
+        return app
+
+    def claims(self, _requests: int) -> list[Claim]:
+        """Say nothing."""
+        return []
+
+
+class Leakmw:
+    """leakmw with its default settings, but for the engine."""
+
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
+        self._face: Any = None
+
+    def watch(self, app: Any, *, speaks_asgi: bool) -> Any:
+        """Wrap the app in its face."""
+        import leakmw
+        from leakmw.asgi import LeakMiddleware as AsgiFace
+        from leakmw.wsgi import LeakMiddleware as WsgiFace
+
+        if type(app).__module__.startswith("django."):
+            self._face = leakmw.install(app, engine=self._engine)
+        else:
+            self._face = (AsgiFace if speaks_asgi else WsgiFace)(app, engine=self._engine)
+        return self._face
+
+    def claims(self, _requests: int) -> list[Claim]:
+        """Return the findings of the latest report that are not settled."""
+        time.sleep(0.02)  # servers are not that fast: leakmw's thread gets its turn
+        report = self._face.monitor.report()
+        return [] if report is None else [_claim(one) for one in report.findings if _open(one)]
+
+
+def _open(finding: Any) -> bool:
+    return finding.verdict in {"leak", "suspect"}
+
+
+def _claim(finding: Any) -> Claim:
+    growth, site = finding.growth, finding.growth.site
+    return Claim(
+        verdict=str(finding.verdict),
+        endpoint=growth.endpoint,
+        file=site and site.file,
+        line=site and site.line,
+        per_request=growth.bytes_per_request and growth.bytes_per_request.estimate,
+    )
+
+
+WARM_UP = 1000
+"""Requests that those who look by hand leave out."""
+
+NOTABLE_BYTES = 100 << 10
+"""Growth that somebody who looks at a list of lines would call a leak."""
+
+
+class TracemallocDiff(Nobody):
+    """Two snapshots of tracemalloc compared: the line that grew most."""
+
+    def __init__(self) -> None:
+        self._first: tracemalloc.Snapshot | None = None
+        tracemalloc.start()
+
+    def claims(self, requests: int) -> list[Claim]:
+        """Return the lines that grew by 100 KiB since the warm-up."""
+        if requests < WARM_UP:
+            return []
+        now = tracemalloc.take_snapshot()
+        if self._first is None:
+            self._first = now
+            return []
+        grown = now.compare_to(self._first, "lineno")
+        grown.sort(key=lambda one: -one.size_diff)
+        return [
+            Claim("leak", None, one.traceback[0].filename, one.traceback[0].lineno)
+            for one in grown[:10]
+            if one.size_diff >= NOTABLE_BYTES
+        ]
+
+
+LATEST = 5
+"""Looks in a row at which a type must have grown."""
+
+
+class TypeGrowth(Nobody):
+    """The types whose number of objects only grows, as ``objgraph.growth()`` is used."""
+
+    def __init__(self) -> None:
+        self._counts: list[Counter[str]] = []
+
+    def claims(self, requests: int) -> list[Claim]:
+        """Return a claim for each type that grew at each of the latest looks."""
+        import objgraph
+
+        gc.collect()
+        if requests < WARM_UP:
+            return []
+        self._counts = [*self._counts, Counter(objgraph.typestats())][-LATEST:]
+        if len(self._counts) < LATEST:
+            return []
+        first, *rest = self._counts
+        before = first
+        growing = set(first)
+        for counts in rest:
+            growing = {name for name in growing if counts[name] > before[name]}
+            before = counts
+        return [Claim("leak")] * len(growing)
+
+
+NOTABLE_SLOPE = 10
+"""Bytes per request that somebody who looks at a dashboard would call a leak."""
+
+
+class Slope(Nobody):
+    """A straight line through resident memory, as dashboards are read."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._points: list[tuple[float, float]] = []
+
+    def claims(self, requests: int) -> list[Claim]:
+        """Claim a leak where the line surely rises by more than 10 bytes a request."""
+        if requests < WARM_UP:
+            return []
+        self._points.append((requests, self._process.memory_info().rss))
+        if len(self._points) < LATEST:
+            return []
+        line = linregress(self._points)
+        return [Claim("leak")] if line.slope - 2 * line.stderr > NOTABLE_SLOPE else []
+
+
+DETECTORS: dict[str, Callable[[], Detector]] = {
+    BARE: Nobody,
+    "leakmw": lambda: Leakmw("sampling"),
+    "leakmw, tracemalloc": lambda: Leakmw("tracemalloc"),
+    "tracemalloc, two snapshots": TracemallocDiff,
+    "objgraph.growth": TypeGrowth,
+    "slope of RSS": Slope,
+}

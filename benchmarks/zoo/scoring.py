@@ -1,0 +1,170 @@
+"""One case under one detector: how long it took, and what was right."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zoo import caches, collections_that_grow, innocents, lifetimes, registrations, shapes
+from zoo.detectors import DETECTORS, Claim, Detector
+from zoo.shops import Shop
+from zoo.traffic import Mix, rounds, rounds_async
+from zoo.truth import CASES, Case
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PARTS = (collections_that_grow, registrations, lifetimes, caches, shapes, innocents)
+"""Where the cases stand: they enter themselves when these are imported."""
+
+LEAKING_REQUESTS = 5000
+"""Requests that go to an endpoint that leaks."""
+
+INNOCENT_REQUESTS = 20_000
+"""Requests in all to a shop that does not."""
+
+LOOK_EVERY = 480
+"""Requests between two looks at what the detector says; a multiple of those that overlap."""
+
+
+class Outcome(NamedTuple):
+    """What a detector said of a case.
+
+    Attributes:
+        case: Name of the case.
+        detector: Name of the detector.
+        called: Requests of the endpoint until it was called a leak; ``None`` if it never was.
+        suspected: The same until it was at least suspected.
+        endpoint: Whether the worst finding named the right endpoint, at the end.
+        site: Whether it named the right line.
+        factor: How far its bytes per request are from the truth; ``None`` where one is unknown.
+        alarms: Wrong findings called a leak, at any look.
+        suspicions: Wrong findings at the last look, also those only suspected.
+        wrong: The wrong findings, as they were last seen.
+        cpu_seconds: What the run took.
+    """
+
+    case: str
+    detector: str
+    called: int | None
+    suspected: int | None
+    endpoint: bool
+    site: bool
+    factor: float | None
+    alarms: int
+    suspicions: int
+    wrong: list[str]
+    cpu_seconds: float
+
+
+class _Look(NamedTuple):
+    """What was claimed after so many requests of the endpoint."""
+
+    requests: int
+    claims: list[Claim]
+
+
+def run(case: Case, detector: str) -> Outcome:
+    """Run *case* under *detector*, in this process, which should do nothing else."""
+    watching = DETECTORS[detector]()
+    looks = list(_looks(case, watching))
+    return _scored(case, detector, looks)
+
+
+def _looks(case: Case, detector: Detector) -> Iterator[_Look]:
+    shop = Shop(case.framework)
+    case.build(shop)
+    share = case.shares.get(case.path, (1 - sum(case.shares.values())) / len(shop.views))
+    total = round(LEAKING_REQUESTS / share) if case.leaks else INNOCENT_REQUESTS
+    mix = Mix(list(shop.views), case.shares, total, shifting=case.shifting)
+    app = detector.watch(shop.app(), speaks_asgi=shop.speaks_asgi)
+    step = _stepper(app, mix, speaks_asgi=shop.speaks_asgi)
+    while mix.sent.total() < total:
+        step()
+        yield _Look(mix.sent[case.path], detector.claims(mix.sent.total()))
+
+
+def _stepper(app: Any, mix: Mix, *, speaks_asgi: bool) -> Callable[[], Any]:
+    if not speaks_asgi:
+        return rounds(app, mix, LOOK_EVERY).__next__
+    loop = asyncio.new_event_loop()
+    serving = rounds_async(app, mix, LOOK_EVERY)
+    return lambda: loop.run_until_complete(anext(serving))
+
+
+def _scored(case: Case, detector: str, looks: list[_Look]) -> Outcome:
+    last = looks[-1].claims
+    right = [claim for claim in last if _is_right(case, claim)]
+    wrong = [claim for claim in last if _is_wrong(case, claim)]
+    top = last[0] if right else None
+    return Outcome(
+        case=case.name,
+        detector=detector,
+        called=_first(case, looks, ("leak",)),
+        suspected=_first(case, looks, ("leak", "suspect")),
+        endpoint=top is not None and top.endpoint == f"GET {case.path}",
+        site=top is not None and _is_born(case, top),
+        factor=_factor(case, right),
+        alarms=sum(
+            claim.verdict == "leak" and _is_wrong(case, claim)
+            for look in looks
+            for claim in look.claims
+        ),
+        suspicions=len(wrong),
+        wrong=[f"{one.verdict} {one.endpoint} {_place(one)}" for one in wrong],
+        cpu_seconds=time.process_time(),
+    )
+
+
+def _first(case: Case, looks: list[_Look], verdicts: tuple[str, ...]) -> int | None:
+    """Return after how many requests there was a right claim that stood until the end."""
+    since = None
+    for look in looks:
+        seen = any(one.verdict in verdicts and _is_right(case, one) for one in look.claims)
+        since = (since or look.requests) if seen else None
+    return since
+
+
+def _is_right(case: Case, claim: Claim) -> bool:
+    """Say whether *claim* is about the leak, as far as the detector can tell."""
+    if not case.leaks:
+        return False
+    return claim.endpoint in {None, f"GET {case.path}"} and (
+        claim.file is None or not case.born or _is_born(case, claim)
+    )
+
+
+def _is_wrong(case: Case, claim: Claim) -> bool:
+    """Say whether *claim* accuses somebody else: another line of the leak itself is no mistake."""
+    if not case.leaks:
+        return True
+    if claim.endpoint is not None:
+        return claim.endpoint != f"GET {case.path}"
+    return claim.file is not None and not _is_same(case.file, claim.file)
+
+
+def _is_born(case: Case, claim: Claim) -> bool:
+    return claim.line in case.born and claim.file is not None and _is_same(case.file, claim.file)
+
+
+def _is_same(file: str, claimed: str) -> bool:
+    return Path(file).name == os.path.basename(claimed)  # noqa: PTH119  # reports shorten paths
+
+
+def _factor(case: Case, right: list[Claim]) -> float | None:
+    known = [one.per_request for one in right if one.per_request and _is_born(case, one)]
+    if not known or not case.per_request:
+        return None
+    return max(known[0] / case.per_request, case.per_request / known[0])
+
+
+def _place(claim: Claim) -> str:
+    return f"{claim.file}:{claim.line}"
+
+
+def named(pattern: str) -> list[Case]:
+    """Return the cases whose name contains *pattern*."""
+    return [case for name, case in CASES.items() if pattern in name]
