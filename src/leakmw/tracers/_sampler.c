@@ -52,14 +52,15 @@
 #define SLOTS (1u << 15)      /* of the table of samples, at most half full */
 #define MOST_SAMPLES (SLOTS / 2)
 #define MOST_NODES (1u << 16) /* of the tree of tracebacks; 0 is its root */
+#define PATHS (1u << 12)      /* tracebacks that are found by a hash of all their frames */
 #define FILTER (1u << 17)     /* counters, each for the blocks of some 16-byte steps */
 #define MOST_DROPPED (1u << 15)
 #define MOST_FRAMES 128
 #define LEAST_INTERVAL 512.0
 #define MOST_INTERVAL (1024.0 * 1024 * 1024)
 #define FIRST_INTERVAL (128.0 * 1024)
-#define SAMPLES_BETWEEN_LOOKS 64   /* at the CPU time that sampling has taken */
-#define CLOCK_NANOSECONDS 30u      /* that reading the clock takes, too */
+#define SAMPLES_BETWEEN_LOOKS 256  /* at the CPU time that sampling has taken */
+#define TIMED 8u                   /* one in so many is timed: it takes as long as all else here */
 #define MOST_NANOSECONDS 20000u    /* believed of one sample: above, the thread was not running */
 
 typedef struct {
@@ -79,6 +80,12 @@ typedef struct {
     uint32_t next;       /* in its bucket, or of the free nodes */
 } Node;
 
+typedef struct {
+    uint64_t key;
+    uint32_t node;       /* one of its users is this entry */
+    bool met;            /* since it was last asked whether to forget it */
+} Path;
+
 /* What Python reads: all samples as one string of these. */
 typedef struct {
     uint32_t node;
@@ -90,6 +97,7 @@ typedef struct {
 static Sample samples[SLOTS];
 static Node nodes[MOST_NODES];
 static uint32_t buckets[MOST_NODES];
+static Path paths[PATHS];
 static uint8_t filter[FILTER];
 static PyObject *dropped[MOST_DROPPED];
 
@@ -102,7 +110,7 @@ static struct {
     double overhead;               /* share of CPU time to keep to; 0: the interval is fixed */
     uint64_t spent, cpu_seen, spent_seen;   /* nanoseconds */
     uint64_t taken, thinned, skipped;
-    uint32_t live, used_nodes, first_free, dropped, window, since_look;
+    uint32_t live, used_nodes, first_free, dropped, window, since_look, untimed;
     int frames;
     bool active, probing, reached;
 } state = {.window = 1};
@@ -122,13 +130,27 @@ nanoseconds(clockid_t clock)
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-/* Count what has passed since *started*. What a sample costs the app in caches grown cold shows
-   after it and not within it; benchmarks/overhead.py finds it to be about as much again. */
-static void
+/* Return the time if what begins is to be timed, else 0. */
+static inline uint64_t
+begin_spending(void)
+{
+    if (++state.untimed < TIMED) {
+        return 0;
+    }
+    state.untimed = 0;
+    return nanoseconds(CLOCK_MONOTONIC);
+}
+
+/* Count what has passed since *started* for all that were not timed, too. What a sample costs the
+   app in caches grown cold shows after it and not within it; benchmarks/overhead.py finds it to be
+   about as much again. */
+static inline void
 spend(uint64_t started)
 {
-    uint64_t elapsed = nanoseconds(CLOCK_MONOTONIC) - started + CLOCK_NANOSECONDS;
-    state.spent += 2 * (elapsed < MOST_NANOSECONDS ? elapsed : MOST_NANOSECONDS);
+    if (started != 0) {
+        uint64_t elapsed = nanoseconds(CLOCK_MONOTONIC) - started;
+        state.spent += 2 * TIMED * (elapsed < MOST_NANOSECONDS ? elapsed : MOST_NANOSECONDS);
+    }
 }
 
 /* Uniform in (0, 1]: splitmix64 (Steele, Lea and Flood, OOPSLA 2014). */
@@ -180,9 +202,6 @@ bury(void)
 
 /* the tree of tracebacks: a node is a frame below the same callers */
 
-static uint32_t last_path[MOST_FRAMES];  /* nodes of the last sample, from the outermost; each may
-                                            have been given back since, and made another's */
-
 static uint32_t
 bucket_of(uint32_t parent, PyCodeObject *code, int lasti)
 {
@@ -191,20 +210,13 @@ bucket_of(uint32_t parent, PyCodeObject *code, int lasti)
     return (uint32_t)((key ^ (key >> 29)) * 0x9E3779B97F4A7C15u >> 48) % MOST_NODES;
 }
 
-static inline bool
-is_child(uint32_t node, uint32_t parent, PyCodeObject *code, int lasti)
-{
-    const Node *one = &nodes[node];
-    return one->code == code && one->parent == parent && one->lasti == lasti;
-}
-
 /* Return the node of a frame, a new one if need be, with no user added; 0 if there is no room. */
 static uint32_t
 child_of(uint32_t parent, PyCodeObject *code, int lasti)
 {
     uint32_t *bucket = &buckets[bucket_of(parent, code, lasti)];
     for (uint32_t i = *bucket; i != 0; i = nodes[i].next) {
-        if (is_child(i, parent, code, lasti)) {
+        if (nodes[i].code == code && nodes[i].parent == parent && nodes[i].lasti == lasti) {
             return i;
         }
     }
@@ -298,26 +310,65 @@ walk(PyThreadState *thread, Place *places)
 }
 #endif
 
+/* Find the innermost node of a traceback, with no user added. Return false if there was no room for
+   all frames: the callers alone are still true. */
+static bool
+intern(const Place *places, int depth, uint32_t *node)
+{
+    *node = 0;
+    for (int i = depth - 1; i >= 0; i--) {
+        uint32_t child = child_of(*node, places[i].code, places[i].lasti);
+        if (child == 0) {
+            return false;
+        }
+        *node = child;
+    }
+    return true;
+}
+
+static uint64_t
+key_of(const Place *places, int depth)
+{
+    uint64_t key = 0x9E3779B97F4A7C15u;
+    for (int i = 0; i < depth; i++) {
+        key ^= (uint64_t)(uintptr_t)places[i].code + (uint64_t)places[i].lasti;
+        key *= 0xC2B2AE3D27D4EB4Fu;
+        key ^= key >> 32;
+    }
+    return key;
+}
+
+/* Few tracebacks make most of the allocations, and to follow one down the tree misses the cache at
+   each frame. So those met lately are found by 64 bits of hash; the nodes keep their code objects,
+   whose addresses are therefore nobody else's. */
 static uint32_t
 traceback_of(PyThreadState *thread)
 {
     Place places[MOST_FRAMES];
-    uint32_t node = 0;
     int depth = walk(thread, places);
-    for (int i = depth - 1; i >= 0; i--) {
-        PyCodeObject *code = places[i].code;
-        int lasti = places[i].lasti;
-        /* mostly the callers are those of the last sample, and to look them up misses the cache */
-        uint32_t child = last_path[depth - 1 - i];
-        if (!is_child(child, node, code, lasti)) {
-            child = child_of(node, code, lasti);
-        }
-        if (child == 0) {
-            break;  /* the callers alone are still true */
-        }
-        node = last_path[depth - 1 - i] = child;
+    uint64_t key = key_of(places, depth);
+    Path *path = &paths[key % PATHS];
+    uint32_t node = path->node;
+    if (path->key != key && intern(places, depth, &node)) {
+        nodes[node].users++;
+        leave(path->node);
+        *path = (Path){key, node, false};
     }
+    path->met = true;
     return node;
+}
+
+/* Forget the tracebacks that were not met since the last call, and need not be kept. */
+static void
+forget(void)
+{
+    for (Path *path = paths; path < paths + PATHS; path++) {
+        if (path->node != 0 && !path->met) {
+            leave(path->node);
+            *path = (Path){0};
+        }
+        path->met = false;
+    }
 }
 
 /* the table of samples: linear probing, without tombstones */
@@ -487,8 +538,12 @@ sample(PyThreadState *thread, void *block, size_t size)
         return;
     }
     double interval = state.interval;
+    if (is_crowded()) {
+        forget();
+    }
     while (is_crowded() && state.live > 0) {
         thin(state.interval * 2);
+        forget();
     }
     /* a reader may hold the nodes still; and each sample may drop its visit some day, while nobody
        has read for long */
@@ -497,7 +552,8 @@ sample(PyThreadState *thread, void *block, size_t size)
         drop(visit);
         return;
     }
-    if (uniform() * chance(size, interval) >= chance(size, state.interval)) {
+    if (interval != state.interval &&
+        uniform() * chance(size, interval) >= chance(size, state.interval)) {
         drop(visit);
         return;  /* at the new interval it would not have been chosen */
     }
@@ -516,7 +572,7 @@ chosen(void *block, size_t size)
     }
     PyThreadState *thread = state.active ? our_thread() : NULL;
     if (thread != NULL && block != NULL) {
-        uint64_t started = nanoseconds(CLOCK_MONOTONIC);
+        uint64_t started = begin_spending();
         sample(thread, block, size);
         spend(started);
         if (state.overhead > 0 && ++state.since_look >= SAMPLES_BETWEEN_LOOKS) {
@@ -536,7 +592,7 @@ released(void *block)
     }
     for (uint32_t i = slot_of(block); samples[i].block != NULL; i = (i + 1) % SLOTS) {
         if (samples[i].block == block) {
-            uint64_t started = nanoseconds(CLOCK_MONOTONIC);
+            uint64_t started = begin_spending();
             take_out(i);
             spend(started);
             return;
@@ -654,6 +710,8 @@ clear(void)
         }
     }
     memset(filter, 0, sizeof(filter));
+    forget();
+    forget();
     bury();
 }
 
@@ -777,6 +835,7 @@ sampler_release(PyObject *module, PyObject *records)
     for (Record *one = (Record *)text; (char *)one < text + length; one++) {
         leave(one->node);
     }
+    forget();
     bury();
     Py_RETURN_NONE;
 }
@@ -815,8 +874,8 @@ sampler_figures(PyObject *module, PyObject *Py_UNUSED(ignored))
     for (uint32_t i = state.first_free; i != 0; i = nodes[i].next) {
         free_nodes++;
     }
-    Py_ssize_t bytes = sizeof(samples) + sizeof(nodes) + sizeof(buckets) + sizeof(filter) +
-                       sizeof(dropped);
+    Py_ssize_t bytes = sizeof(samples) + sizeof(nodes) + sizeof(buckets) + sizeof(paths) +
+                       sizeof(filter) + sizeof(dropped);
     return Py_BuildValue(
         "{s:O,s:d,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
         "reached", state.active && is_reached(0) && is_reached(1) ? Py_True : Py_False,
