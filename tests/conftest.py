@@ -21,6 +21,7 @@ from hypothesis import settings
 from leakmw.admin.messages import AdminRequest, AdminResponse
 from leakmw.admin.service import Service
 from leakmw.records import (
+    Change,
     Diff,
     Endpoint,
     Engine,
@@ -34,6 +35,7 @@ from leakmw.records import (
     Snapshot,
     SnapshotError,
     Span,
+    State,
     Trace,
     Verdict,
     Window,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from leakmw.asgi import LeakMiddleware
+    from leakmw.report.events import Events
     from leakmw.wsgi import LeakMiddleware as WsgiFace
 
 # what was started in the background ignores it, and so would every server that is started here
@@ -108,6 +111,18 @@ def plain_logging() -> Iterator[None]:
     logger.propagate = True
 
 
+_NEW = {
+    Verdict.SUSPECT: State.SUSPECTED,
+    Verdict.LEAK: State.CONFIRMED,
+}
+
+
+def say(events: Events, report: Report) -> None:
+    """Say *report*, all of whose suspects and leaks are new."""
+    found = report.findings
+    events.report(report, [Change(_NEW[one.verdict], one) for one in found if one.verdict in _NEW])
+
+
 @pytest.fixture
 def shop_report() -> Report:
     """Return a report on a shop: a suspect, a growth that settled, two flat endpoints."""
@@ -128,7 +143,10 @@ def shop_report() -> Report:
             native_bytes=63_963_136,
             free_bytes=12_582_912,
             limit_bytes=536_870_912,
-            seconds_to_limit=23_400.0,
+            limit_kind="cgroup",
+            used_bytes=230_686_720,
+            room_bytes=306_184_192,
+            seconds_to_limit=Estimate(23_400.0, 21_600.0, 25_200.0),
         ),
         endpoints=(
             _total("POST /login", 4012, 4_508_876, 12_036, login.growth.bytes_per_request),

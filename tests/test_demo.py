@@ -32,7 +32,8 @@ def marked_line() -> int:
 
 def suspects(report: dict[str, Any]) -> set[str]:
     """Return the suspected endpoints."""
-    return {found["endpoint"] for found in report["findings"] if found["verdict"] == "suspect"}
+    found = [one for one in report["findings"] if one["verdict"] in {"leak", "suspect"}]
+    return {one["endpoint"] for one in found}
 
 
 @pytest.fixture
@@ -105,6 +106,7 @@ def test_a_terminal_sees_progress_and_the_exit_status_says_if_the_leak_was_found
     assert bool(COLOR.search(drawn)) is not no_color
     assert "\x1b" not in said
     assert "SUSPECT" not in said
+    assert "LEAK " not in said
 
 
 def read_until_closed(terminal: int) -> bytes:

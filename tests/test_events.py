@@ -10,9 +10,20 @@ from typing import Any
 
 import pytest
 import structlog
+from tests.conftest import say
 
-from leakmw.records import Failure, Finding, Frame, Growth, Report, SnapshotError, Verdict
-from leakmw.report.events import REMEMBERED, Events
+from leakmw.records import (
+    Change,
+    Failure,
+    Finding,
+    Frame,
+    Growth,
+    Report,
+    SnapshotError,
+    State,
+    Verdict,
+)
+from leakmw.report.events import Events
 from leakmw.settings import Settings
 
 SETTINGS = Settings(service="shop", version="1.4.2", token="correct-horse-battery")
@@ -56,14 +67,9 @@ def _with(report: Report, *findings: Finding) -> Report:
     return replace(report, findings=findings)
 
 
-def _judged(report: Report, *verdicts: Verdict) -> list[Report]:
-    """Return one report for each verdict in turn on the same finding."""
-    return [_with(report, replace(report.findings[0], verdict=verdict)) for verdict in verdicts]
-
-
 def test_each_report_is_said(events: Events, shop_report: Report, stream: io.StringIO) -> None:
     """A report is one line with its figures and its worst finding."""
-    events.report(shop_report)
+    say(events, shop_report)
     said = _said(stream)[0]
 
     assert said.pop("timestamp")
@@ -108,7 +114,7 @@ def test_a_suspect_is_said_with_its_evidence(
     events: Events, shop_report: Report, stream: io.StringIO
 ) -> None:
     """An alert can be built and read from the event alone."""
-    events.report(shop_report)
+    say(events, shop_report)
     said = _said(stream)[1]
 
     assert said.pop("timestamp")
@@ -128,6 +134,7 @@ def test_a_suspect_is_said_with_its_evidence(
         "bytes_per_request_low": 1099.1,
         "bytes_per_request_high": 1148.7,
         "bytes_per_second": 13_253.6,
+        "seconds_to_limit": 23_400.0,
         "evidence": "; ".join(shop_report.findings[0].evidence),
         "site_traceback": (
             "flask/app.py:1511 > flask/app.py:902 > shop/limits.py:17 > shop/views.py:42"
@@ -146,7 +153,7 @@ def test_a_quiet_report_is_only_itself(
     events: Events, shop_report: Report, stream: io.StringIO
 ) -> None:
     """Where nothing was found, no finding's fields are there."""
-    events.report(_with(shop_report))
+    say(events, _with(shop_report))
     (said,) = _said(stream)
 
     assert (said["findings"], said["suspects"]) == (0, 0)
@@ -155,46 +162,17 @@ def test_a_quiet_report_is_only_itself(
 
 def test_without_a_token_no_path_is_given(shop_report: Report, stream: io.StringIO) -> None:
     """There is no admin endpoint to go to."""
-    Events(Settings(), shop_report.worker).report(shop_report)
+    say(Events(Settings(), shop_report.worker), shop_report)
 
     assert all("report_path" not in event for event in _said(stream))
     assert all("service" not in event for event in _said(stream))
-
-
-@pytest.mark.parametrize(
-    ("verdicts", "states"),
-    [
-        ("suspect", "suspected"),
-        ("suspect suspect suspect", "suspected"),
-        ("leak", "confirmed"),
-        ("suspect leak leak", "suspected confirmed"),
-        ("leak suspect leak", "confirmed"),
-        ("suspect settled settled", "suspected resolved"),
-        ("leak suspect settled", "confirmed resolved"),
-        ("suspect settled suspect", "suspected resolved suspected"),
-        ("settled", ""),
-        ("bounded fragmentation", ""),
-        ("suspect bounded suspect", "suspected"),
-        ("suspect bounded settled", "suspected resolved"),
-    ],
-)
-def test_each_change_of_state_is_said_once(
-    events: Events, shop_report: Report, stream: io.StringIO, verdicts: str, states: str
-) -> None:
-    """Repeated snapshots of one state add no event."""
-    for report in _judged(shop_report, *map(Verdict, verdicts.split())):
-        events.report(report)
-    changes = [name for name in _names(stream) if name != "report"]
-
-    assert changes == [f"leak_{state}" for state in states.split()]
 
 
 def test_levels_say_how_bad_it_is(
     events: Events, shop_report: Report, stream: io.StringIO
 ) -> None:
     """A suspicion warns, a confirmed leak is an error, its end is information."""
-    for report in _judged(shop_report, Verdict.SUSPECT, Verdict.LEAK, Verdict.SETTLED):
-        events.report(report)
+    events.report(shop_report, [Change(state, shop_report.findings[0]) for state in State])
     levels = {event["event"]: event["level"] for event in _said(stream)}
 
     assert levels == {
@@ -203,52 +181,6 @@ def test_levels_say_how_bad_it_is(
         "leakmw.leak_confirmed": "error",
         "leakmw.leak_resolved": "info",
     }
-
-
-def test_a_finding_that_is_absent_once_is_not_resolved(
-    events: Events, shop_report: Report, stream: io.StringIO
-) -> None:
-    """It may only have been ranked out of one report."""
-    for report in (shop_report, _with(shop_report), shop_report):
-        events.report(report)
-
-    assert _names(stream) == ["report", "leak_suspected", "report", "report"]
-
-
-def test_findings_are_told_apart_by_fingerprint(
-    events: Events, shop_report: Report, stream: io.StringIO
-) -> None:
-    """Two places have a state each."""
-    first = shop_report.findings[0]
-    other = replace(first, fingerprint="000000000000")
-    events.report(_with(shop_report, first, other))
-    events.report(_with(shop_report, replace(first, verdict=Verdict.SETTLED), other))
-
-    assert [
-        (event["event"], event["fingerprint"])
-        for event in _said(stream)
-        if event["event"] != "leakmw.report"
-    ] == [
-        ("leakmw.leak_suspected", "9f2c41d0b7aa"),
-        ("leakmw.leak_suspected", "000000000000"),
-        ("leakmw.leak_resolved", "9f2c41d0b7aa"),
-    ]
-
-
-def test_the_table_of_states_is_bounded(
-    events: Events, shop_report: Report, stream: io.StringIO
-) -> None:
-    """Past its cap the finding longest unseen is forgotten, the others are not."""
-    template = shop_report.findings[0]
-    many = [replace(template, fingerprint=f"{number:012x}") for number in range(REMEMBERED + 1)]
-    events.report(_with(shop_report, *many[:-1]))
-    events.report(_with(shop_report, many[0], many[-1]))
-    stream.truncate(0)
-    stream.seek(0)
-    events.report(_with(shop_report, many[0], many[1], many[2]))
-    said_anew = [event["fingerprint"] for event in _said(stream)[1:]]
-
-    assert said_anew == [many[1].fingerprint, many[2].fingerprint]
 
 
 def _failure(error: Exception) -> Failure:
@@ -320,7 +252,7 @@ def test_an_event_stays_small_at_its_worst(
     events: Events, shop_report: Report, stream: io.StringIO
 ) -> None:
     """As a JSON line it is below 8 KiB, and what tells it apart is whole."""
-    events.report(_worst(shop_report))
+    say(events, _worst(shop_report))
     lines = stream.getvalue().splitlines()
 
     assert len(lines) == 21
@@ -335,7 +267,7 @@ def test_an_event_stays_small_with_its_message(
 ) -> None:
     """A JSON formatter for logging writes every field twice: in the message and by itself."""
     caplog.set_level(logging.INFO)
-    events.report(_worst(shop_report))
+    say(events, _worst(shop_report))
     own = vars(logging.makeLogRecord({}))
     lines = [
         json.dumps(
@@ -353,7 +285,7 @@ def test_fields_avoid_reserved_names(
     events: Events, shop_report: Report, stream: io.StringIO
 ) -> None:
     """Logging refuses its own attributes as extra fields, exporters lose theirs."""
-    events.report(shop_report)
+    say(events, shop_report)
     events.self_error(Failure.of("snapshot", SnapshotError("no")), 1)
     ours = {key for event in _said(stream) for key in event} - {"event", "level", "timestamp"}
     logs = {*vars(logging.makeLogRecord({})), "message", "asctime"}
@@ -367,7 +299,7 @@ def test_no_request_lends_its_context(
 ) -> None:
     """The request that happened to trigger a report is not its subject."""
     structlog.contextvars.bind_contextvars(request_id="r-1", user="alice")
-    events.report(shop_report)
+    say(events, shop_report)
     events.self_error(Failure.of("endpoint", ValueError()), 1)
 
     assert all(event.keys().isdisjoint({"request_id", "user"}) for event in _said(stream))
@@ -380,7 +312,7 @@ def test_names_cannot_drive_the_console(
     """Structlog's console prints text as it is; so the text is harmless."""
     structlog.configure(processors=[structlog.dev.ConsoleRenderer(colors=False)])
     growth = replace(shop_report.findings[0].growth, endpoint="GET /\x1b[2J\r\nforged line")
-    events.report(_with(shop_report, replace(shop_report.findings[0], growth=growth)))
+    say(events, _with(shop_report, replace(shop_report.findings[0], growth=growth)))
     lines = capsys.readouterr().out.splitlines()
 
     assert len(lines) == 2
@@ -395,6 +327,6 @@ def test_a_report_that_cannot_be_said_is_a_failure_of_ours(shop_report: Report) 
         shop_report.worker,
         lambda where, error: told.append((where, type(error).__name__)),
     )
-    events.report(replace(shop_report, window=None))  # type: ignore[arg-type]  # a defect of ours
+    say(events, replace(shop_report, window=None))  # type: ignore[arg-type]  # a defect of ours
 
     assert told == [("events.report", "AttributeError")]

@@ -193,7 +193,7 @@ def suspects(report: dict[str, Any]) -> Mapping[str, set[Place]]:
     """
     places: defaultdict[str, set[Place]] = defaultdict(set)
     for finding in report["findings"]:
-        if finding["verdict"] == "suspect" and finding["endpoint"] != BACKGROUND:
+        if finding["verdict"] in {"leak", "suspect"} and finding["endpoint"] != BACKGROUND:
             endpoint = re.sub(r"<(?:\w+:)?(\w+)>|{(\w+)(?::\w+)?}", r"{\1\2}", finding["endpoint"])
             places[endpoint].add((finding["site"]["file"], finding["site"]["line"]))
     return places

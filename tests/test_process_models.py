@@ -49,7 +49,7 @@ def rounds(times=7, visits=50):
 
 def say(**more):
     snapshot, report = monitor.snapshots()[-1], monitor.report()
-    suspects = [one.growth for one in report.findings if one.verdict == "suspect"]
+    suspects = [one.growth for one in report.findings if one.verdict in {"leak", "suspect"}]
     print(json.dumps(dict(
         how=snapshot.trace.how,
         visits=snapshot.visits,
@@ -228,7 +228,8 @@ async def main():
             ticks += 1
             await asyncio.sleep(0.001)
         snapshot = await taking
-    suspects = [one.growth for one in monitor.report().findings if one.verdict == "suspect"]
+    growing = {"leak", "suspect"}
+    suspects = [one.growth for one in monitor.report().findings if one.verdict in growing]
     print(json.dumps(dict(
         how=snapshot.trace.how,
         visits=snapshot.visits,

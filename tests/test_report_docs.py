@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
+from tests.conftest import say
 
-from leakmw.records import Failure, Holder, Verdict
+from leakmw.records import Change, Failure, Holder, State, Verdict
 from leakmw.report.document import report_document, schema
 from leakmw.report.events import Events
 from leakmw.report.log import line
@@ -101,7 +102,7 @@ def test_every_field_of_the_events_is_explained(
     events: Events, shop_report: Report, said: list[Event]
 ) -> None:
     """Each event has the fields of its table and those of every event, and no others."""
-    events.report(_complete(shop_report))
+    say(events, _complete(shop_report))
     events.self_error(FAILURE, 1)
     every = _named(_section(EVENTS, "Fields of every event"))
     changes = "`leakmw.leak_suspected`, `leakmw.leak_confirmed`, `leakmw.leak_resolved`"
@@ -114,9 +115,7 @@ def test_every_field_of_the_events_is_explained(
 
 def test_the_levels_are_explained(events: Events, shop_report: Report, said: list[Event]) -> None:
     """The table of events has each with its level."""
-    for verdict in (Verdict.SUSPECT, Verdict.LEAK, Verdict.SETTLED):
-        finding = replace(shop_report.findings[0], verdict=verdict)
-        events.report(replace(shop_report, findings=(finding,)))
+    events.report(shop_report, [Change(state, shop_report.findings[0]) for state in State])
     events.self_error(FAILURE, 1)
     table = _section(EVENTS, "The events")
     rows = dict(re.findall(r"^\| `(leakmw\.\w+)` \| (\w+) \|", table, re.MULTILINE))
@@ -128,7 +127,7 @@ def test_the_events_are_shown_as_they_are(
     events: Events, shop_report: Report, said: list[Event]
 ) -> None:
     """The examples are a real event, as JSON and as a line of plain logging."""
-    events.report(shop_report)
+    say(events, shop_report)
     suspected = said[1]
     shown = json.loads(_blocks(EVENTS, "json")[0])
     shown.pop("timestamp")

@@ -145,6 +145,7 @@ def test_a_finding_has_the_shape_that_is_published(shop_report: Report) -> None:
         "growth_bytes": 4_508_876,
         "growth_blocks": 12_036,
         "bytes_per_request": {"estimate": 1123.9, "low": 1099.1, "high": 1148.7},
+        "bytes_per_hour": 47_712_960.0,
         "cause": None,
         "holder": None,
         "types": None,

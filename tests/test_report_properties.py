@@ -10,6 +10,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from tests.conftest import say
 
 from leakmw.records import (
     Engine,
@@ -107,7 +108,12 @@ reports = st.builds(
         native_bytes=_maybe(positive),
         free_bytes=_maybe(positive),
         limit_bytes=_maybe(positive),
-        seconds_to_limit=_maybe(seconds),
+        limit_kind=_maybe(st.sampled_from(["cgroup", "address-space", "host"])),
+        used_bytes=_maybe(positive),
+        room_bytes=_maybe(positive),
+        seconds_to_limit=_maybe(
+            st.lists(seconds, min_size=3, max_size=3).map(lambda three: Estimate(*sorted(three)))
+        ),
     ),
     endpoints=st.lists(growths, max_size=4).map(tuple),
     findings=st.lists(findings, max_size=3).map(tuple),
@@ -162,7 +168,7 @@ def _logged(report: Report) -> list[dict[str, Any]]:
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:
-        Events(Settings(token="x" * 16), report.worker, _unexpected).report(report)
+        say(Events(Settings(token="x" * 16), report.worker, _unexpected), report)
     finally:
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)

@@ -150,7 +150,7 @@ def test_the_head_says_who_when_and_what_it_cost(shop_report: Report) -> None:
         "  worker  web-1, pid 71, up since 2026-11-22 10:00:00 UTC",
         "  window  12,012 requests in 5 min 40 s, until 2026-11-22 12:00:00 UTC",
         "  memory  RSS 212 MiB, Python heap 88 MiB, C heap in use 61 MiB, C heap free 12 MiB",
-        "  limit   512 MiB, reached in 6 h 30 min at this pace",
+        "  limit   512 MiB (the container's), reached in 6 h 30 min (6 h to 7 h) at this pace",
         "  engine  tracemalloc, every block counted, tracebacks of at most 32 frames",
         "  cost    leakmw takes 0.6 % of the CPU time and 22 MiB of memory",
     ]
@@ -178,7 +178,8 @@ def test_a_limit_that_is_not_approached_has_no_date(shop_report: Report) -> None
     """Without a forecast the limit stands alone."""
     memory = replace(shop_report.memory, seconds_to_limit=None)
 
-    assert _line(text(replace(shop_report, memory=memory)), "limit") == "  limit   512 MiB"
+    shown = _line(text(replace(shop_report, memory=memory)), "limit")
+    assert shown == "  limit   512 MiB (the container's)"
 
 
 def test_nothing_found_is_said_clearly(shop_report: Report) -> None:

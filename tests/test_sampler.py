@@ -74,7 +74,7 @@ def live(visit: object, of: int | None = None) -> tuple[float, float]:
     try:
         weights = [
             weigh(size, interval)
-            for (_, _, size, interval), whose in zip(
+            for (_, _, size, interval, _), whose in zip(
                 RECORD.iter_unpack(records), visits, strict=True
             )
             if whose is visit and of in {None, size}
@@ -242,7 +242,7 @@ def test_no_more_frames_are_kept_than_asked_for(frames: int) -> None:
             kept = blocks(*[5000] * 20)
         records, _ = _sampler.read()
         depths = []
-        for node, _, _, _ in RECORD.iter_unpack(records):
+        for node, _, _, _, _ in RECORD.iter_unpack(records):
             caller, depth = node, 0
             while caller:
                 caller, depth = _sampler.frame(caller)[0], depth + 1
@@ -262,7 +262,7 @@ def test_births_are_told_apart_by_the_readings_between_them() -> None:
         records, _ = _sampler.read()
         _sampler.release(records)
     births: dict[int, set[int]] = {}
-    for _, birth, size, _ in RECORD.iter_unpack(records):
+    for _, birth, size, _, _ in RECORD.iter_unpack(records):
         births.setdefault(size, set()).add(birth)
     assert first
     assert second
@@ -284,8 +284,46 @@ def test_the_table_stays_within_its_cap_and_true() -> None:
     assert abs(estimate - size_of(kept)) < 4 * math.sqrt(variance) + 100
 
 
+@pytest.mark.parametrize(
+    ("make", "sizes"),
+    [
+        (lambda number: {"id": number}, {64, 120}),
+        (lambda number: [number], {56}),
+        (lambda number: (number, 1, 2), {64}),
+        (lambda number: number / 7, {24}),
+    ],
+    ids=["dict and its keys", "list", "tuple", "float"],
+)
+def test_what_python_recycles_is_marked(make: Callable[[int], object], sizes: set[int]) -> None:
+    """It keeps such objects when they die, and hands them out again."""
+    with sampled(64):
+        kept = [make(number) for number in range(3000)]
+        marks = marks_by_size()
+    assert len(kept) == 3000
+    assert {size: marks[size] for size in sizes} == {size: {True} for size in sizes}
+
+
+def marks_by_size() -> dict[int, set[bool]]:
+    """Return whether live blocks are marked as recyclable, by their size."""
+    records, _ = _sampler.read()
+    marks: dict[int, set[bool]] = {}
+    for _, _, size, _, recyclable in RECORD.iter_unpack(records):
+        marks.setdefault(size, set()).add(bool(recyclable))
+    _sampler.release(records)
+    return marks
+
+
+def test_what_python_does_not_recycle_is_not_marked() -> None:
+    """Of the same sizes, say."""
+    with sampled(64):
+        kept = blocks(*[64, 120] * 500)
+        marks = marks_by_size()
+    assert len(kept) == 1000
+    assert marks[64] == marks[120] == {False}
+
+
 def test_code_made_at_run_time_is_given_back() -> None:
-    """However much of it there is and however many samples it left, once a window went without it."""
+    """However much of it there is and however many samples it left, after two snapshots."""
     codes = []
     kept = []
     with sampled(64):
@@ -362,7 +400,7 @@ def right_share(kept: dict[str, list[bytes]]) -> float:
     records, visits = _sampler.read()
     _sampler.release(records)
     found: Counter[str] = Counter()
-    for (_, _, size, interval), visit in zip(RECORD.iter_unpack(records), visits, strict=True):
+    for (_, _, size, interval, _), visit in zip(RECORD.iter_unpack(records), visits, strict=True):
         if size == 700:
             name = visit.endpoint if isinstance(visit, Visit) else "none"
             found[name] += round(weigh(size, interval).bytes)

@@ -6,7 +6,7 @@ import math
 import random
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -15,6 +15,9 @@ from hypothesis import strategies as st
 from leakmw.records import MAX_BIRTHS, Birth
 from leakmw.tracers.ownership import PACKAGE, Ownership
 from leakmw.tracers.samples import RECORD, group, weigh
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SIZES = st.integers(1, 1 << 30)
 INTERVALS = st.floats(1, 1 << 30)
@@ -138,8 +141,16 @@ def visit(name: str | None) -> Any:
 
 def grouped(*samples: tuple[int, int, int, Any], cap: int = 100) -> Any:
     """Group samples of node, birth, size and visit, each of which stands for itself alone."""
-    records = b"".join(RECORD.pack(node, birth, size, 0.001) for node, birth, size, _ in samples)
-    visits = [whose for *_, whose in samples]
+    return packed([(*sample, 0) for sample in samples], cap)
+
+
+def packed(samples: Sequence[tuple[int, int, int, Any, int]], cap: int = 100) -> Any:
+    """Group samples of node, birth, size, visit, and whether Python recycles such objects."""
+    records = b"".join(
+        RECORD.pack(node, birth, size, 0.001, recyclable)
+        for node, birth, size, _, recyclable in samples
+    )
+    visits = [whose for _, _, _, whose, _ in samples]
     return group(records, visits, TREE.__getitem__, Ownership(), cap)
 
 
@@ -161,6 +172,15 @@ def test_what_is_born_outside_of_visits_has_no_endpoint() -> None:
     outside, unnamed = grouped((6, 1, 100, None), (4, 1, 50, visit(None))).rows
     assert (outside.endpoint, outside.in_visit) == (None, False)
     assert (unnamed.endpoint, unnamed.in_visit) == (None, True)
+
+
+def test_what_python_recycles_is_told_apart() -> None:
+    """It may be another visit's by now."""
+    one = visit("GET /a")
+    plain, recyclable = packed([(4, 1, 100, one, 0), (4, 1, 64, one, 1)]).rows
+    assert (plain.bytes, plain.recyclable) == (100, False)
+    assert (recyclable.bytes, recyclable.recyclable) == (64, True)
+    assert (plain.path, plain.endpoint) == (recyclable.path, recyclable.endpoint)
 
 
 def test_what_leakmw_allocates_itself_is_its_own() -> None:

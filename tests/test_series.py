@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leakmw.analysis.series import Place, collect, comparable
-from leakmw.records import Frame, Span
+from leakmw.records import Birth, Frame, Span
 
 if TYPE_CHECKING:
     from tests.conftest import History
@@ -99,3 +99,35 @@ def test_only_snapshots_that_were_grouped_alike_are_compared(history: History) -
     for grouping in (1, 1, 2, 2, 2):
         history.add({}, VISITS, grouping=grouping)
     assert list(comparable(history.snapshots)) == history.snapshots[2:]
+
+
+def recyclable(history: History, plain: int, recycled: int) -> list[Place]:
+    """Return the places of what one line made, in so many bytes of either kind."""
+    history.snapshots.clear()
+    for scale in (1, 2):
+        history.add({"views.py:15": 100}, VISITS, views=VIEWS)
+        trace = history.snapshots[-1].trace
+        (row,) = trace.rows
+        rows = tuple(
+            row._replace(
+                bytes=scale * size,
+                endpoint="GET /a",
+                recyclable=kind,
+                births=(Birth(1, scale * size, 1, 1),),
+            )
+            for size, kind in ((plain, False), (recycled, True))
+        )
+        window = 5 + scale
+        object.__setattr__(
+            history.snapshots[-1], "trace", trace._replace(rows=rows, window=window)
+        )
+    return [series.place for series in collect(history.snapshots)]
+
+
+def test_dicts_that_stay_without_what_is_in_them_may_be_anybodys(history: History) -> None:
+    """Python hands dead ones on; where other things have stayed too, that is where they are."""
+    (backed,) = recyclable(history, 1000, 2000)
+    assert (backed.endpoints, backed.recycled) == (frozenset({"GET /a"}), False)
+    alone = {place.recycled: place for place in recyclable(history, 100, 2000)}
+    assert alone[False].endpoints == frozenset({"GET /a"})
+    assert (alone[True].endpoints, alone[True].in_visit) == (frozenset(), None)

@@ -220,7 +220,7 @@ def suspected(report: httpx.Response) -> dict[str, set[tuple[str, int]]]:
     """Return the suspected lines by endpoint; none where the worker has no report yet."""
     places: dict[str, set[tuple[str, int]]] = {}
     for finding in report.json().get("findings", ()):
-        if finding["verdict"] == "suspect":
+        if finding["verdict"] in {"leak", "suspect"}:
             site = finding["site"]["file"], finding["site"]["line"]
             places.setdefault(finding["endpoint"], set()).add(site)
     return places

@@ -183,7 +183,7 @@ def queries_of_a_debug_log(shop: Shop) -> None:
     connection.queries = []
 
     def rows() -> Any:
-        sql = f"query {shop.number()}: " + "x" * 120
+        sql = f"query {shop.number()}: " + "x" * 120  # born
         connection.queries.append({"sql": sql, "time": "0.001"})  # born
         return shop.text("rows")
 

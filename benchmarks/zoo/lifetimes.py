@@ -24,7 +24,7 @@ def timer_not_cancelled(shop: Shop) -> None:
         def __init__(self, number: int) -> None:
             self.scope = {
                 "number": number,
-                "headers": [f"header {n} {number}" for n in range(8)],
+                "headers": [f"header {n} {number}" for n in range(8)],  # born
             }  # born
 
         def timed_out(self) -> None:
@@ -144,7 +144,14 @@ def generators_left_half_way(shop: Shop) -> None:
     shop.add("/export", export)
 
 
-@leak("six mistakes", "flask", "/tree", cause="reference-cycle", holder="the collector is off")
+@leak(
+    "six mistakes",
+    "flask",
+    "/tree",
+    cause="reference-cycle",
+    holder="the collector is off",
+    everywhere=True,
+)
 def cycles_without_a_collector(shop: Shop) -> None:
     """Cycles pile up, as the collector was switched off."""
 

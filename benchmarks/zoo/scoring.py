@@ -141,6 +141,8 @@ def _is_wrong(case: Case, claim: Claim) -> bool:
     """Say whether *claim* accuses somebody else: another line of the leak itself is no mistake."""
     if not case.leaks:
         return True
+    if case.everywhere and claim.endpoint is not None:
+        return False
     if claim.endpoint is not None:
         return claim.endpoint != f"GET {case.path}"
     return claim.file is not None and not _is_same(case.file, claim.file)

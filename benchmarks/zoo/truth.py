@@ -42,6 +42,7 @@ class Case:
         bound: Requests after which it has stopped growing, for those that look like leaks.
         shares: Part of the traffic by path; the others share the rest evenly.
         shifting: Whether the mix of the traffic changes over time.
+        everywhere: Whether the framework's own memory leaks at the other endpoints, too.
         held_out: Whether nothing may be tuned on it: it is only scored.
     """
 
@@ -57,6 +58,7 @@ class Case:
     bound: int | None = None
     shares: Mapping[str, float] = field(default=EVENLY)
     shifting: bool = False
+    everywhere: bool = False
     held_out: bool = False
 
     @property

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
@@ -34,7 +35,14 @@ def worker() -> Worker:
 
 def memory() -> Memory:
     """Read what is cheap to read; what no meter here can tell apart stays ``None``."""
-    return Memory(rss_bytes=rss_bytes(), limit_bytes=limit_bytes())
+    limit = tightest()
+    return Memory(
+        rss_bytes=rss_bytes(),
+        limit_bytes=limit.bytes,
+        limit_kind=limit.kind,
+        used_bytes=limit.used,
+        room_bytes=limit.room,
+    )
 
 
 def rss_bytes() -> int | None:
@@ -46,25 +54,55 @@ def rss_bytes() -> int | None:
     return rss
 
 
-def limit_bytes(root: Path = CGROUP, membership: Path = PROC_CGROUP) -> int | None:
-    """Return the tightest cgroup limit of this process in bytes, v2 or v1.
+class Limit(NamedTuple):
+    """What ends the process, or its container, when it grows.
+
+    Attributes:
+        kind: ``cgroup``, ``address-space`` or ``host``.
+        bytes: The limit.
+        used: What counts against it and grows with this process.
+        room: What is left.
+    """
+
+    kind: str
+    bytes: int
+    used: int
+    room: int
+
+
+def tightest(root: Path = CGROUP, membership: Path = PROC_CGROUP) -> Limit:
+    """Return the limit that leaves least room: a cgroup's, v2 or v1, ``RLIMIT_AS``, or the host's.
 
     Args:
         root: Where cgroups are mounted.
 
         membership: The file that says which cgroup the process is in.
     """
-    return min((limit for *_, limit in _limits(root, membership)), default=None)
+    limits = [*_cgroups(root, membership), *_address_space()]
+    if limits:
+        return min(limits, key=lambda limit: limit.room)
+    host = psutil.virtual_memory()
+    return Limit("host", host.total, rss_bytes() or 0, host.available)
 
 
 def room_bytes(root: Path = CGROUP, membership: Path = PROC_CGROUP) -> int:
-    """Return how many bytes more this process may take, by its cgroups and by the host."""
-    rooms = [
-        limit - used + _reclaimable(use.parent)
-        for use, limit in _limits(root, membership)
-        if (used := _number(use)) is not None
-    ]
-    return max(0, min([psutil.virtual_memory().available, *rooms]))
+    """Return how many bytes more this process may take, by its limits and by the host."""
+    return max(0, min(psutil.virtual_memory().available, tightest(root, membership).room))
+
+
+def _cgroups(root: Path, membership: Path) -> Iterator[Limit]:
+    for use, limit in _limits(root, membership):
+        used = _number(use)
+        if used is not None:
+            used -= _reclaimable(use.parent)
+            yield Limit("cgroup", limit, used, limit - used)
+
+
+def _address_space() -> Iterator[Limit]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if soft != resource.RLIM_INFINITY:
+        used = _process(os.getpid()).memory_info().vms
+        yield Limit("address-space", soft, used, soft - used)
 
 
 @cache

@@ -12,7 +12,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leakmw import meters
-from leakmw.analysis.findings import analyse, compare, findings
+from leakmw.analysis.findings import analyse, compare, findings, ranked
+from leakmw.analysis.forecast import Level, seconds_to_limit
+from leakmw.analysis.history import History
+from leakmw.heap.garbage import Garbage
 from leakmw.records import Memory, Report, Snapshot
 from leakmw.report.events import Events
 from leakmw.settings import SettingsError
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
     from leakmw.analysis.findings import Analysis
     from leakmw.background import Outward
-    from leakmw.records import Diff, Endpoint, Engine, Failure, Trace, Tracer
+    from leakmw.records import Diff, Endpoint, Engine, Estimate, Failure, Trace, Tracer
     from leakmw.settings import Settings
 
 
@@ -61,6 +64,8 @@ class Pipeline:
         self._events = Events(settings, self._worker, failed)
         self._tracer = _tracer(settings, failed, current)
         self._outward = outward
+        self._history = History()
+        self._garbage = Garbage(meters.rss_bytes, meters.room_bytes, failed)
         self._number = 0
 
     def start(self) -> None:
@@ -125,6 +130,18 @@ class Pipeline:
             last: As :meth:`snapshot` returned it.
         """
         analysis: Analysis = last.trace.digest
+        every = findings(
+            analysis,
+            self._settings,
+            described,
+            self._history.confirmed(),
+            partial(self._garbage.waiting_at, last.number),
+        )
+        found, changes = self._history.update(
+            every[: self._settings.top],
+            {finding.fingerprint for finding in every},
+            {name: endpoint.visits for name, endpoint in last.endpoints.items()},
+        )
         report = Report(
             id=last.id,
             taken_at=last.taken_at,
@@ -133,13 +150,13 @@ class Pipeline:
             worker=self._worker,
             engine=last.engine,
             window=analysis.window,
-            memory=last.memory,
+            memory=replace(last.memory, seconds_to_limit=self._forecast()),
             endpoints=analysis.endpoints,
-            findings=findings(analysis, self._settings, described),
+            findings=tuple(ranked(found)),
             notes=self._tracer.notes(),
         )
         self.store.report = report
-        self._outward(partial(self._events.report, report))
+        self._outward(partial(self._events.report, report, changes))
 
     def compare(self, older: str, newer: str) -> Diff:
         """Compare two kept snapshots by their ids, in the order in which they were taken.
@@ -157,9 +174,21 @@ class Pipeline:
         """Log an error of leakmw's own."""
         self._outward(partial(self._events.self_error, failure, count))
 
+    def _forecast(self) -> Estimate | None:
+        """Return when the limit is met, as far as the same one left least room all the time."""
+        levels: list[Level] = []
+        for snapshot in self.store.snapshots:
+            memory = snapshot.memory
+            if memory.used_bytes is not None and memory.room_bytes is not None:
+                level = Level(
+                    snapshot.visits, snapshot.clock, memory.used_bytes, memory.room_bytes
+                )
+                levels.append(level)
+        return seconds_to_limit(levels)
+
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""
-        children = self._tracer.child_cpu_seconds
+        children = self._tracer.child_cpu_seconds + self._garbage.cpu_seconds
         spent = time.thread_time() + children + self._tracer.hook_cpu_seconds
         return replace(self._tracer.engine(), cost_ratio=spent / (time.process_time() + children))
 

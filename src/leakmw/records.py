@@ -152,6 +152,8 @@ class Row(NamedTuple):
         in_visit: Whether it was born while a visit was on the stack; ``None`` when the traceback
             is too short to say.
         own: Whether the path is the app's own frames, where the tracer tells.
+        recyclable: Whether the interpreter keeps such objects for reuse, so that others than
+            those who made them may have them now.
     """
 
     path: Traceback
@@ -163,6 +165,7 @@ class Row(NamedTuple):
     variance: float = 0.0
     in_visit: bool | None = None
     own: bool = True
+    recyclable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,16 +189,39 @@ class Engine:
     own_bytes: int | None = None
 
 
+class Estimate(NamedTuple):
+    """A figure with its 95 % interval; the ends are ``None`` where one window alone gives none."""
+
+    estimate: float
+    low: float | None
+    high: float | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """The meters of the whole process, in bytes."""
+    """The meters of the whole process, in bytes.
+
+    Attributes:
+        rss_bytes: Resident.
+        python_bytes: Python's heap.
+        native_bytes: The C heap in use.
+        free_bytes: The C heap free.
+        limit_bytes: The limit that leaves least room.
+        limit_kind: ``cgroup``, ``address-space`` (``RLIMIT_AS``) or ``host``.
+        used_bytes: What counts against it.
+        room_bytes: What is left below it.
+        seconds_to_limit: When it is met at this pace; ``None`` where nothing surely grows.
+    """
 
     rss_bytes: int | None = None
     python_bytes: int | None = None
     native_bytes: int | None = None
     free_bytes: int | None = None
     limit_bytes: int | None = None
-    seconds_to_limit: float | None = None
+    limit_kind: str | None = None
+    used_bytes: int | None = None
+    room_bytes: int | None = None
+    seconds_to_limit: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,14 +297,6 @@ class Snapshot:
         return sum(endpoint.visits for endpoint in self.endpoints.values())
 
 
-class Estimate(NamedTuple):
-    """A figure with its 95 % interval; the ends are ``None`` where one window alone gives none."""
-
-    estimate: float
-    low: float | None
-    high: float | None
-
-
 class Verdict(StrEnum):
     """What a growth is, in the order in which a report lists it."""
 
@@ -350,6 +368,21 @@ class Finding:
     holder: Holder | None = None
     types: Mapping[str, float] | None = None
     advice: str | None = None
+
+
+class State(StrEnum):
+    """How far a finding has come."""
+
+    SUSPECTED = "suspected"
+    CONFIRMED = "confirmed"
+    RESOLVED = "resolved"
+
+
+class Change(NamedTuple):
+    """A finding that has come to another state."""
+
+    state: State
+    finding: Finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

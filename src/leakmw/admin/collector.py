@@ -1,8 +1,4 @@
-"""What Python's garbage collector says of itself, read without running any code of the app.
-
-Sizes come from methods written in C, names from the getters of ``type``: a class of the app may
-have its own ``__sizeof__``, and its metaclass its own ``__getattribute__``.
-"""
+"""What Python's garbage collector says of itself, read without running any code of the app."""
 
 from __future__ import annotations
 
@@ -11,9 +7,9 @@ import time
 import tracemalloc
 from collections import Counter
 from itertools import islice
-from types import MethodDescriptorType
 from typing import Any, NamedTuple
 
+from leakmw.heap.objects import full_name, size_of
 from leakmw.meters import rss_bytes
 
 EXAMINED = 10_000
@@ -22,14 +18,7 @@ EXAMINED = 10_000
 GROUPS = 50
 """Groups of them that are listed."""
 
-_NAME_LIMIT = 200
 _DEBUG = ("DEBUG_STATS", "DEBUG_COLLECTABLE", "DEBUG_UNCOLLECTABLE", "DEBUG_SAVEALL")
-
-# The getters of ``type`` itself, which no metaclass can override.
-_name_of = type.__dict__["__qualname__"].__get__
-_module_of = type.__dict__["__module__"].__get__
-_bases_of = type.__dict__["__mro__"].__get__
-_members_of = type.__dict__["__dict__"].__get__
 
 
 class Group(NamedTuple):
@@ -66,7 +55,7 @@ def garbage() -> dict[str, Any]:
     for thing in islice(gc.garbage, EXAMINED):
         group = _group(thing)
         counts[group] += 1
-        sizes[group] += _size(thing)
+        sizes[group] += size_of(thing)
     return {
         "length": len(gc.garbage),
         "examined": counts.total(),
@@ -101,29 +90,7 @@ def collect() -> dict[str, Any]:
 def _group(thing: object) -> Group:
     born = tracemalloc.get_object_traceback(thing)
     place = (born[-1].filename, born[-1].lineno) if born else (None, None)
-    return Group(_full_name(type(thing)), *place)
-
-
-def _full_name(kind: type) -> str:
-    try:
-        module = _module_of(kind)
-    except AttributeError:  # made by type() where no __name__ was in sight
-        module = None
-    # A class may call its module anything, a property included.
-    where = f"{module}." if type(module) is str and module != "builtins" else ""
-    return f"{where}{_name_of(kind)}"[:_NAME_LIMIT]
-
-
-def _size(thing: object) -> int:
-    """Return the object's own bytes as the nearest ``__sizeof__`` written in C counts them."""
-    candidates = ((base, _members_of(base).get("__sizeof__")) for base in _bases_of(type(thing)))
-    sizeof = next(
-        method
-        for base, method in candidates
-        if type(method) is MethodDescriptorType and method.__objclass__ is base
-    )
-    size: int = sizeof(thing)
-    return size
+    return Group(full_name(type(thing)), *place)
 
 
 def _uncollectable() -> int:

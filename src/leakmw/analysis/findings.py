@@ -6,7 +6,6 @@ import hashlib
 from collections import defaultdict
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import attribute, windows
@@ -27,7 +26,7 @@ from leakmw.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from leakmw.analysis.attribution import Share, Windows
     from leakmw.analysis.survival import Survival
@@ -40,6 +39,9 @@ MOST_SITES = 100
 MOST_CANDIDATES = 200
 """Possible findings handed over: more than anybody shows, also when some are ignored."""
 
+GARBAGE_SHARE = 4
+"""Times as much as all garbage together that growth must be to be none of it."""
+
 _RANK = {verdict: rank for rank, verdict in enumerate([*Verdict, None])}
 
 
@@ -49,6 +51,12 @@ class Candidate(NamedTuple):
     judgement: Judgement
     growth: Growth
     bytes_per_second: float
+    recycled: bool = False
+
+    @property
+    def grows(self) -> bool:
+        """Whether it has not stopped."""
+        return self.judgement.verdict in {Verdict.LEAK, Verdict.SUSPECT}
 
 
 class Analysis(NamedTuple):
@@ -58,11 +66,13 @@ class Analysis(NamedTuple):
         window: From the first comparable snapshot to the last.
         endpoints: Growth by endpoint, most growth first.
         candidates: What may become findings, worst first.
+        collecting: Whether the garbage collector is on.
     """
 
     window: Window
     endpoints: tuple[Growth, ...]
     candidates: tuple[Candidate, ...]
+    collecting: bool = True
 
 
 def analyse(snapshots: Sequence[Snapshot]) -> Analysis:
@@ -78,26 +88,82 @@ def analyse(snapshots: Sequence[Snapshot]) -> Analysis:
     during = windows(snapshots)
     shares = _merged(attribute(snapshots, during))
     candidates = [_candidate(share, during) for share in shares]
-    found = [one for one in candidates if one.judgement.verdict is not None]
+    found = _explained([one for one in candidates if one.judgement.verdict is not None])
     found.sort(key=lambda one: (_RANK[one.judgement.verdict], -one.bytes_per_second))
-    return Analysis(window, _totals(shares, during), tuple(found[:MOST_CANDIDATES]))
+    return Analysis(
+        window,
+        _totals(shares, during),
+        tuple(found[:MOST_CANDIDATES]),
+        collecting=during.collections is not None,
+    )
+
+
+def _explained(found: list[Candidate]) -> list[Candidate]:
+    """Leave out recycled objects where something else grows: it is what has got them."""
+    grows = any(one.grows and not one.recycled for one in found)
+    return [one for one in found if not (grows and one.recycled)]
 
 
 def findings(
-    analysis: Analysis, settings: Settings, describe: Callable[[Traceback], Traceback]
+    analysis: Analysis,
+    settings: Settings,
+    describe: Callable[[Traceback], Traceback],
+    confirmed: Collection[str] = (),
+    garbage: Callable[[], int | None] = lambda: None,
 ) -> tuple[Finding, ...]:
-    """Return the worst findings, without those to be ignored.
+    """Return all findings worst first, without those to be ignored.
 
     Args:
         analysis: Of the kept snapshots.
 
-        settings: ``top`` and ``ignore`` are looked at.
+        settings: ``ignore`` is looked at.
 
         describe: Fills functions into a traceback and shortens its files.
+
+        confirmed: Fingerprints of leaks for which nobody need look for garbage again.
+
+        garbage: Looks how many bytes a garbage collection would free; ``None`` if it cannot now.
+            Only called where that decides.
     """
-    every = (_finding(candidate, describe) for candidate in analysis.candidates)
-    kept = (finding for finding in every if not _ignored(finding, settings.ignore))
-    return tuple(islice(kept, settings.top))
+    found = []
+    for candidate in analysis.candidates:
+        finding = _finding(candidate, describe)
+        if _ignored(finding, settings.ignore):
+            continue
+        if candidate.judgement.ripe and finding.fingerprint not in confirmed:
+            finding = without_garbage(finding, garbage(), collecting=analysis.collecting)
+        found.append(finding)
+    return tuple(ranked(found))
+
+
+def ranked(found: Iterable[Finding]) -> list[Finding]:
+    """Return findings worst first."""
+    return sorted(found, key=lambda one: (_RANK[one.verdict], -one.bytes_per_second))
+
+
+def without_garbage(ripe: Finding, garbage: int | None, *, collecting: bool) -> Finding:
+    """Judge what is a leak unless it is garbage.
+
+    Args:
+        ripe: The suspect; the last sentence of its evidence is about garbage.
+
+        garbage: Bytes of garbage in the whole process, ``None`` if that is not known.
+
+        collecting: Whether the garbage collector is on.
+    """
+    if garbage is None:
+        return ripe
+    if ripe.growth.bytes >= GARBAGE_SHARE * garbage:
+        said = f"a collection would free {garbage:,} bytes in the whole process: what grew is held"
+        return replace(ripe, verdict=Verdict.LEAK, evidence=(*ripe.evidence[:-1], said))
+    if collecting:
+        said = f"{garbage:,} bytes of garbage wait for a full collection: it may be this"
+        return replace(ripe, evidence=(*ripe.evidence[:-1], said))
+    if ripe.growth.bytes <= GARBAGE_SHARE * garbage:
+        said = f"the garbage collector is off, and {garbage:,} bytes of garbage wait for it"
+        evidence = (*ripe.evidence[:-1], said)
+        return replace(ripe, verdict=Verdict.LEAK, cause="reference-cycle", evidence=evidence)
+    return ripe
 
 
 def compare(
@@ -168,6 +234,7 @@ def _candidate(share: Share, during: Windows) -> Candidate:
         judgement=judge(share, during),
         growth=_growth(share, during),
         bytes_per_second=sum(share.bytes) / sum(during.seconds),
+        recycled=share.place.recycled,
     )
 
 

@@ -110,12 +110,14 @@ def is_spread(growths: Sequence[float], amounts: Sequence[float]) -> bool:
     return sum(g for g, _ in most) >= LEAST_STEADY * rate * sum(a for _, a in most)
 
 
-def parts(growths: Iterable[float], amounts: Sequence[float]) -> list[tuple[float, float]]:
-    """Add up growths, and amounts, in parts of about equal amounts."""
+def parts(
+    growths: Iterable[float], amounts: Sequence[float], count: int = PARTS
+) -> list[tuple[float, float]]:
+    """Add up growths, and amounts, in so many parts of about equal amounts."""
     total, so_far = sum(amounts), 0.0
     added: dict[int, tuple[float, float]] = {}
     for growth, amount in zip(growths, amounts, strict=True):
-        part = min(PARTS - 1, int(PARTS * (so_far + amount / 2) / total)) if total else 0
+        part = min(count - 1, int(count * (so_far + amount / 2) / total)) if total else 0
         before = added.get(part, (0.0, 0.0))
         added[part] = before[0] + growth, before[1] + amount
         so_far += amount

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from leakmw.records import Endpoint, Frame, Row, Snapshot, Traceback
 
 
-_Key = tuple["Traceback", "str | None", "bool | None"]
-"""Path, endpoint and in-visit of a row: what tells rows of one trace apart."""
+_Key = tuple["Traceback", "str | None", "bool | None", bool]
+"""Path, endpoint, in-visit and recyclable of a row: what tells rows of one trace apart."""
+
+LEAST_BACKING = 0.25
+"""Of what Python recycles, what else must have stayed at the same place to say that it is there
+that such objects are kept."""
 
 
 class Place(NamedTuple):
@@ -26,6 +30,7 @@ class Place(NamedTuple):
         in_visit: Whether it is born inside visits; ``None`` when not known.
         tagged: Whether each block carries its endpoint, so that no traceback has to tell.
         own: Whether the site is the app's own, where that is known.
+        recycled: Whether others than the site may have got its objects from the interpreter.
     """
 
     site: Frame
@@ -33,6 +38,7 @@ class Place(NamedTuple):
     in_visit: bool | None
     tagged: bool = False
     own: bool = True
+    recycled: bool = False
 
 
 class Series(NamedTuple):
@@ -66,19 +72,39 @@ def comparable(snapshots: Sequence[Snapshot]) -> Sequence[Snapshot]:
 def collect(snapshots: Sequence[Snapshot]) -> list[Series]:
     """Return the series of every place that changed."""
     views = _Views(snapshots[-1].endpoints.values())
-    levels: list[dict[_Key, Row]] = []
+    levels: list[dict[_Key, Row]] = [
+        {
+            (row.path, row.endpoint, row.in_visit, row.recyclable): row
+            for row in snapshot.trace.rows
+        }
+        for snapshot in snapshots
+    ]
     places: dict[Place, list[_Key]] = defaultdict(list)
     seen: set[_Key] = set()
-    for snapshot in snapshots:
-        rows = {(row.path, row.endpoint, row.in_visit): row for row in snapshot.trace.rows}
-        levels.append(rows)
+    for rows in levels:
         for key in rows.keys() - seen:
-            places[views.place(rows[key])].append(key)
+            recycled = _is_recycled(key, levels[-1], snapshots[-1].trace.window)
+            places[views.place(rows[key], recycled=recycled)].append(key)
         seen |= rows.keys()
     newest = [one.trace.window for one in snapshots if one.trace.window is not None]
     born = newest if len(newest) == len(snapshots) else None
     every = [_series(place, keys, snapshots, levels, born) for place, keys in places.items()]
     return [one for one in every if len(set(one.bytes)) > 1 or len(set(one.blocks)) > 1]
+
+
+def _is_recycled(key: _Key, latest: Mapping[_Key, Row], newest: int | None) -> bool:
+    """Say whether others than those who made the objects of a row may have them now."""
+    path, endpoint, in_visit, recyclable = key
+    if not recyclable:
+        return False
+    backing = _outlived(latest.get((path, endpoint, in_visit, False)), newest)
+    return backing < LEAST_BACKING * max(1, _outlived(latest.get(key), newest))
+
+
+def _outlived(row: Row | None, newest: int | None) -> int:
+    """Return what a row has of windows before the newest."""
+    births = () if row is None else row.births
+    return sum(birth.bytes for birth in births if birth.window != newest)
 
 
 def _series(
@@ -128,7 +154,9 @@ class _Views:
             for span in endpoint.views:
                 self._spans[span.file].append((span.first, span.last, endpoint.name))
 
-    def place(self, row: Row) -> Place:
+    def place(self, row: Row, *, recycled: bool) -> Place:
+        if recycled:
+            return Place(row.path[-1], frozenset(), None, own=row.own, recycled=True)
         if row.endpoint is not None:
             endpoints = frozenset({row.endpoint})
             return Place(row.path[-1], endpoints, row.in_visit, tagged=True, own=row.own)

@@ -39,6 +39,15 @@ class Turnover(NamedTuple):
         """Return the growth of what outlives its window."""
         return [born - died for born, died in zip(self.born, self.died, strict=True)]
 
+    def alive(self) -> list[float]:
+        """Return what part of each window's births is alive; 1 where there were none."""
+        both = zip(self.kept, self.born, strict=True)
+        return [min(1.0, kept / born) if born else 1.0 for kept, born in both]
+
+    def last(self, windows: int) -> Turnover:
+        """Return that of the last *windows*."""
+        return Turnover(*(column[-windows:] for column in self))
+
     def cut(self, part: slice) -> Turnover:
         """Return that of the windows of *part*, whose last tells no survivors either."""
         over = range(len(self.born) + 1)[part][:-1]

@@ -8,6 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import ALL
+from leakmw.analysis.confirming import wait, wait_for_levels
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.lasting import is_new, lasting, parts, stopped
 from leakmw.analysis.survival import LASTING_BYTES, Survival
@@ -15,6 +16,7 @@ from leakmw.records import BACKGROUND, Verdict
 
 if TYPE_CHECKING:
     from leakmw.analysis.attribution import Share, Windows
+    from leakmw.analysis.survival import Turnover
 
 SUSPECT_WINDOWS = 5
 """Windows in a row in which a suspect has grown. A level that only fluctuates rises five times
@@ -22,6 +24,9 @@ in a row once in 720 times, and then mostly by too unequal steps for the other t
 
 SUSPECT_CONFIDENCE = 0.995
 """Of the growth per request being above zero."""
+
+CONFIRM_CONFIDENCE = 0.9999
+"""The same for a leak, where only levels are known."""
 
 LEAST_DEVIATIONS = 2.6
 """Growth in standard deviations of what it is estimated from, where it is: a few samples more or
@@ -55,18 +60,27 @@ class Judgement(NamedTuple):
 
     Attributes:
         verdict: What the growth is; ``None`` where there is nothing to say.
-        evidence: Plain sentences.
+        evidence: Plain sentences; the last one of a ripe suspect is about garbage.
+        ripe: Whether a suspect is a leak unless it is garbage.
     """
 
     verdict: Verdict | None
     evidence: tuple[str, ...] = ()
+    ripe: bool = False
 
 
 class _Grown(NamedTuple):
-    """A growth to be suspected, over how many of the last windows, and what shows it."""
+    """A growth to be suspected.
+
+    Attributes:
+        windows: Over how many of the last windows it has grown.
+        seen: What shows it.
+        wait: Visits or seconds more until it may be called a leak; 0 if it may be now.
+    """
 
     windows: int
     seen: tuple[str, ...]
+    wait: float
 
 
 def judge(share: Share, during: Windows) -> Judgement:
@@ -82,12 +96,22 @@ def judge(share: Share, during: Windows) -> Judgement:
         return _settled(share, during)
     looked_at = slice(during.looked_at())
     left = bool(_grown(share.cut(looked_at), during.cut(looked_at)))
-    if not left and (share.endpoint == BACKGROUND or not share.place.own):
+    sure = share.place.own and share.endpoint != BACKGROUND and not share.place.recycled
+    if not left and not sure:
         # what servers and frameworks leave: cycles that soon go. Those of the app itself count
         # before, too: what a leak keeps may be such that Python sees no reason to collect
         return Judgement(None)
-    garbage = _collected(during, grown.windows, left=left)
-    return Judgement(Verdict.SUSPECT, (*grown.seen, _reason(share), garbage))
+    evidence = (
+        *grown.seen,
+        _reason(share),
+        _collected(during, grown.windows, left=left),
+        *_missing(grown.wait, share, during),
+    )
+    if grown.wait or share.endpoint == BACKGROUND or share.place.recycled:
+        return Judgement(Verdict.SUSPECT, evidence)
+    if left and during.collections is not None:
+        return Judgement(Verdict.LEAK, evidence)
+    return Judgement(Verdict.SUSPECT, evidence, ripe=True)
 
 
 def _grown(share: Share, during: Windows) -> _Grown | None:
@@ -113,17 +137,27 @@ def _grown_by_survivors(share: Share, survival: Survival, during: Windows) -> _G
     amounts = _amounts(share, during)[:-1]
     if sum(survival.bytes.net()) < LASTING_BYTES:
         return None
-    run = max(lasting(turnover, amounts) for turnover in survival)
-    if not run:
+    runs = [(one, run) for one in survival if (run := lasting(one, amounts))]
+    if not runs:
         return None
+    run = max(run for _, run in runs)
     by_part = parts(survival.bytes.net()[-run:], amounts[-run:])
     rates = ", ".join(f"{growth / amount:,.0f}" for growth, amount in by_part)
-    alive = min(1.0, sum(survival.blocks.kept[-run:]) / max(1.0, sum(survival.blocks.born[-run:])))
     seen = (
         f"grew all through the last {run} windows: {rates} {_unit(share, during)}",
-        f"{alive:.0%} of the blocks that outlived the window of their birth still live",
+        _still_alive(survival.blocks.last(run)),
     )
-    return _Grown(run, seen)
+    waits = [wait(turnover.last(size), amounts[-size:]) for turnover, size in runs]
+    return _Grown(run, seen, min(waits))
+
+
+def _still_alive(blocks: Turnover) -> str:
+    parts_alive = blocks.alive()
+    if min(blocks.born, default=0) > 0:
+        shares = ", ".join(f"{part:.0%}" for part in parts_alive[-8:])
+        return f"born in each of the last {len(parts_alive)} windows and still alive: {shares}"
+    alive = min(1.0, sum(blocks.kept) / max(1.0, sum(blocks.born)))
+    return f"{alive:.0%} of the blocks that outlived the window of their birth still live"
 
 
 def _spans(active: _Windows, size: int) -> _Windows:
@@ -144,10 +178,12 @@ def _grown_in_spans(share: Share, size: int, during: Windows) -> _Grown | None:
         return None
     if sum(growths) < LEAST_DEVIATIONS * math.sqrt(share.variance):
         return None
+    surely = _steady(growths, base, share.margin, CONFIRM_CONFIDENCE)
+    left = wait_for_levels(growths, base, size) if surely else sum(base) / run
     windows = f"{run} windows" if size == 1 else f"{run} spans of {size} windows"
     series = ", ".join(f"{g / x:,.0f}" for g, x in zip(growths[-8:], base[-8:], strict=True))
     seen = f"grew in each of the last {windows}: {series} {_unit(share, during)}"
-    return _Grown(run * size, (seen,))
+    return _Grown(run * size, (seen,), left)
 
 
 def _run(growths: Sequence[float]) -> int:
@@ -155,11 +191,28 @@ def _run(growths: Sequence[float]) -> int:
     return len(list(takewhile(lambda growth: growth > 0, reversed(growths))))
 
 
-def _steady(growths: Sequence[float], base: Sequence[float], margin: float) -> bool:
+def _steady(
+    growths: Sequence[float],
+    base: Sequence[float],
+    margin: float,
+    confidence: float = SUSPECT_CONFIDENCE,
+) -> bool:
     """Say whether the growth per visit is surely above zero, and enough to speak of."""
-    estimate, low, _ = ratio(growths, base, SUSPECT_CONFIDENCE)
+    estimate, low, _ = ratio(growths, base, confidence)
     surely = low is not None and low > 0 and estimate > margin
     return surely and sum(growths) >= LEAST_BYTES
+
+
+def _missing(wait: float, share: Share, during: Windows) -> tuple[str, ...]:
+    """Say what it takes to call it a leak."""
+    if not wait:
+        return ()
+    if math.isinf(wait):
+        return ("much of it goes later: a leak would keep it",)
+    if share.endpoint not in during.visits:
+        return (f"too early to call it a leak: about {wait:,.0f} s more",)
+    more = max(100, round(wait, -2))
+    return (f"too early to call it a leak: about {more:,.0f} more requests of this endpoint",)
 
 
 def _unit(share: Share, during: Windows) -> str:
@@ -185,6 +238,11 @@ def _collected(during: Windows, run: int, *, left: bool) -> str:
 def _reason(share: Share) -> str:
     if share.place.tagged:
         return "all of it was allocated in visits of this endpoint"
+    if share.place.recycled:
+        return (
+            "Python hands such objects on from its own store: the line that made them is not the "
+            "one that keeps them"
+        )
     if not share.solved:
         return "every traceback runs through the view of this endpoint"
     if share.candidates:

@@ -108,6 +108,7 @@ def _finding(finding: Finding) -> Document:
         "verdict": finding.verdict.value,
         "confidence": finding.confidence,
         **_growth(finding.growth),
+        "bytes_per_hour": finding.bytes_per_second * 3600,
         "cause": finding.cause,
         "holder": _given(finding.holder, _holder),
         "types": _given(finding.types, dict),
@@ -152,13 +153,19 @@ def _engine(engine: Engine) -> Document:
 
 
 def _memory(memory: Memory) -> Document:
+    left = memory.seconds_to_limit
     return {
         "rss_bytes": memory.rss_bytes,
         "python_bytes": memory.python_bytes,
         "native_bytes": memory.native_bytes,
         "free_bytes": memory.free_bytes,
         "limit_bytes": memory.limit_bytes,
-        "seconds_to_limit": memory.seconds_to_limit,
+        "limit_kind": memory.limit_kind,
+        "used_bytes": memory.used_bytes,
+        "room_bytes": memory.room_bytes,
+        "seconds_to_limit": _given(left, lambda estimate: estimate.estimate),
+        "seconds_to_limit_low": _given(left, lambda estimate: estimate.low),
+        "seconds_to_limit_high": _given(left, lambda estimate: estimate.high),
     }
 
 

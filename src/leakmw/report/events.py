@@ -5,25 +5,27 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from leakmw.records import Failure, Verdict
+from leakmw.records import Failure, State, Verdict
 from leakmw.report import humane
 from leakmw.report.log import Log
 from leakmw.report.wording import nearest, pace
 
 if TYPE_CHECKING:
-    from leakmw.records import Finding, Frame, Report, Worker
+    from collections.abc import Sequence
+
+    from leakmw.records import Change, Finding, Frame, Report, Worker
     from leakmw.report.log import Failed, Level
     from leakmw.settings import Settings
 
 SCHEMA_VERSION = 1
-REMEMBERED = 1000
-"""Findings whose state is remembered; the one longest unseen goes first, and is said anew."""
-
 SITES = 10
 """Findings named in one ``leakmw.report``."""
 
-STATES = {Verdict.SUSPECT: "suspected", Verdict.LEAK: "confirmed", Verdict.SETTLED: "resolved"}
-_LEVELS: dict[str, Level] = {"suspected": "warning", "confirmed": "error", "resolved": "info"}
+_LEVELS: dict[State, Level] = {
+    State.SUSPECTED: "warning",
+    State.CONFIRMED: "error",
+    State.RESOLVED: "info",
+}
 
 
 class Events:
@@ -45,7 +47,6 @@ class Events:
             lambda where, error: self.self_error(Failure.of(where, error), 1)
         )
         self._log = Log(self._failed)
-        self._states: dict[str, str] = {}
         self._path = f"{settings.path}/api/report" if settings.token else None
         self._origin = {
             "service": settings.service,
@@ -55,16 +56,16 @@ class Events:
             "schema_version": SCHEMA_VERSION,
         }
 
-    def report(self, report: Report) -> None:
-        """Say *report*, and which of its findings are in another state than before."""
+    def report(self, report: Report, changes: Sequence[Change] = ()) -> None:
+        """Say *report*, and which findings have come to another state with it."""
         try:
             about = {"report_id": report.id, "report_path": self._path, **self._origin}
+            left = report.memory.seconds_to_limit
+            forecast = {"seconds_to_limit": left and left.estimate}
             self._log.say("info", "leakmw.report", {**_report(report), **about})
-            for finding in report.findings:
-                state = self._changed(finding)
-                if state is not None:
-                    fields = {**_finding(finding), **about}
-                    self._log.say(_LEVELS[state], f"leakmw.leak_{state}", fields)
+            for state, finding in changes:
+                fields = {**_finding(finding), **forecast, **about}
+                self._log.say(_LEVELS[state], f"leakmw.leak_{state}", fields)
         except Exception as error:  # noqa: BLE001  # the monitor goes on whatever a report holds
             self._failed("events.report", error)
 
@@ -80,26 +81,11 @@ class Events:
         with contextlib.suppress(Exception):  # there is nowhere left to say it
             self._log.say("error", "leakmw.self_error", {**fields, **self._origin})
 
-    def _changed(self, finding: Finding) -> str | None:
-        """Return the state that *finding* has newly come to.
-
-        A confirmed leak stays one until it has settled, and only what was said can be resolved.
-        """
-        new = STATES.get(finding.verdict)
-        old = self._states.pop(finding.fingerprint, None)
-        if new == "resolved":
-            return new if old is not None else None
-        state = old if new is None or old == "confirmed" else new
-        if state is not None:
-            self._states[finding.fingerprint] = state
-        if len(self._states) > REMEMBERED:
-            del self._states[next(iter(self._states))]
-        return state if state != old else None
-
 
 def _report(report: Report) -> dict[str, object]:
     found = [finding.verdict for finding in report.findings]
     worst = _finding(report.findings[0]) if report.findings else {}
+    left = report.memory.seconds_to_limit
     return {
         "visits": report.window.visits,
         "window_seconds": round(report.window.seconds, 3),
@@ -111,7 +97,7 @@ def _report(report: Report) -> dict[str, object]:
         "sites": "; ".join(map(_site, report.findings[:SITES])) or None,
         "rss_bytes": report.memory.rss_bytes,
         "limit_bytes": report.memory.limit_bytes,
-        "seconds_to_limit": report.memory.seconds_to_limit,
+        "seconds_to_limit": left and left.estimate,
         "engine": report.engine.name,
         "cost_ratio": report.engine.cost_ratio,
         "own_bytes": report.engine.own_bytes,

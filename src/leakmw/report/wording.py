@@ -22,6 +22,8 @@ MEANINGS = {
     Verdict.FRAGMENTATION: "memory that the process holds and nothing uses",
 }
 
+_KINDS = {"cgroup": "the container's", "address-space": "RLIMIT_AS", "host": "the host's memory"}
+
 _STOPPED = {Verdict.SETTLED, Verdict.FRAGMENTATION}
 
 _NEAREST = 5
@@ -157,9 +159,15 @@ def _limit(memory: Memory) -> str:
     if memory.limit_bytes is None:
         return "none known"
     limit = humane.size(memory.limit_bytes)
-    if memory.seconds_to_limit is None:
+    if memory.limit_kind is not None:
+        limit += f" ({_KINDS.get(memory.limit_kind, memory.limit_kind)})"
+    left = memory.seconds_to_limit
+    if left is None:
         return limit
-    return f"{limit}, reached in {humane.duration(memory.seconds_to_limit)} at this pace"
+    said = f"{limit}, reached in {humane.duration(left.estimate)}"
+    if left.low is not None and left.high is not None:
+        said += f" ({humane.duration(left.low)} to {humane.duration(left.high)})"
+    return f"{said} at this pace"
 
 
 def _engine(engine: Engine) -> str:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     FrameOf = Callable[[int], tuple[int, str, int, str]]
     """Returns the caller of a node, 0 for none, and its file, line and function."""
 
-RECORD = struct.Struct("=IIQd")
-"""One sample as the hook writes it: node, birth, size, interval."""
+RECORD = struct.Struct("=IIQdQ")
+"""One sample as the hook writes it: node, birth, size, interval, and whether it is recyclable."""
 
 
 class Weighted(NamedTuple):
@@ -90,7 +90,7 @@ def group(
     tracebacks = _Tracebacks(frame_of, ownership)
     totals: dict[tuple[Any, ...], _Total] = {}
     own_bytes, window = 0.0, 0
-    for (node, birth, size, interval), visit in zip(
+    for (node, birth, size, interval, recyclable), visit in zip(
         RECORD.iter_unpack(records), visits, strict=True
     ):
         weight = weigh(size, interval)
@@ -103,7 +103,7 @@ def group(
         tally = None if visit is None else visit.endpoint
         endpoint = None if tally is None else tally.name
         in_visit = True if visit is not None else through_face
-        key = path, endpoint, in_visit
+        key = path, endpoint, in_visit, bool(recyclable)
         total = totals.get(key)
         if total is None:
             total = totals[key] = _Total(own=ownership.own(path[-1].file))
@@ -138,7 +138,7 @@ class _Total:
 
 
 def _rows(totals: dict[tuple[Any, ...], _Total]) -> Iterator[Row]:
-    for (path, endpoint, in_visit), total in totals.items():
+    for (path, endpoint, in_visit, recyclable), total in totals.items():
         births = _births(total.births)
         yield Row(
             path=path,
@@ -150,6 +150,7 @@ def _rows(totals: dict[tuple[Any, ...], _Total]) -> Iterator[Row]:
             variance=total.variance,
             in_visit=in_visit,
             own=total.own,
+            recyclable=recyclable,
         )
 
 

@@ -1,0 +1,203 @@
+"""How much only waits for the collector is found without collecting anything."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from leakmw import forked, meters
+from leakmw.heap.garbage import Garbage, bytes_of, unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+GENEROUS = 1 << 40
+
+
+@pytest.fixture(autouse=True)
+def _nothing_waits() -> Iterator[None]:
+    """Begin and end without garbage, and let none be collected meanwhile."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+    gc.collect()
+
+
+class Told:
+    """Says when its finalizer runs."""
+
+    calls = 0
+
+    def __init__(self, body: bytes = b"") -> None:
+        self.itself = self
+        self.body = body
+
+    def __del__(self) -> None:
+        type(self).calls += 1
+
+    def __sizeof__(self) -> int:
+        raise AssertionError("code of the app ran")
+
+    def __eq__(self, _other: object) -> bool:
+        raise AssertionError("code of the app ran")
+
+    __hash__ = None  # type: ignore[assignment]  # it would raise, too
+
+
+def _plain_cycles() -> None:
+    for _ in range(100):
+        cycle: list[Any] = [{}]
+        cycle.append(cycle)
+
+
+def _chains() -> None:
+    """Things that hang on a cycle, and are none themselves."""
+    for _ in range(100):
+        cycle: list[Any] = [[[[]]], {"a": ({},)}]
+        cycle.append(cycle)
+
+
+def _instances() -> None:
+    for _ in range(100):
+        Told()
+
+
+def _classes() -> None:
+    for number in range(20):
+        type(f"Made{number}", (), {"method": lambda self: self})
+
+
+@pytest.mark.parametrize(
+    "make",
+    [_plain_cycles, _chains, _instances, _classes],
+    ids=lambda make: make.__name__,
+)
+def test_what_is_found_is_what_a_collection_frees(make: Callable[[], None]) -> None:
+    """To the object."""
+    make()
+    found = len(unreachable())
+    assert found > 0
+    assert found == gc.collect()
+    assert unreachable() == []
+
+
+def test_what_is_held_is_no_garbage() -> None:
+    """By a variable, a running generator, a closure or a frozen object."""
+
+    def running() -> Iterator[Any]:
+        held: list[Any] = []
+        held.append(held)
+        yield
+        yield held
+
+    kept = running()
+    next(kept)
+    cycle: list[Any] = []
+    cycle.append(cycle)
+
+    def closure() -> list[Any]:
+        return cycle
+
+    holder: list[Any] = [[]]
+    holder[0].append(holder[0])
+    gc.freeze()
+    try:
+        holder.append([{}])
+        holder[1].append(holder[1])
+        assert unreachable() == []
+    finally:
+        gc.unfreeze()
+    assert closure()[0] is cycle
+
+
+def test_no_code_of_the_app_runs() -> None:
+    """No finalizer, no comparison, no method that tells a size."""
+    calls = Told.calls
+    for _ in range(100):
+        Told(bytes(10_000))
+    found = unreachable()
+    assert bytes_of(found) > 100 * 10_000
+    del found
+    assert Told.calls == calls
+    gc.collect()
+    assert Told.calls == calls + 100
+
+
+def test_what_garbage_alone_refers_to_counts_with_it() -> None:
+    """What something else refers to, too, does not."""
+    shared = bytes(1_000_000)
+    for number in range(10):
+        Told(shared)
+        Told(bytes(50_000 + number))
+    assert 500_000 < bytes_of(unreachable()) < 600_000
+    assert len(shared) == 1_000_000
+
+
+def _garbage(**known: Any) -> tuple[Garbage, list[tuple[str, BaseException]]]:
+    failures: list[tuple[str, BaseException]] = []
+    garbage = Garbage(
+        known.get("rss", meters.rss_bytes),
+        known.get("room", lambda: GENEROUS),
+        lambda where, error: failures.append((where, error)),
+    )
+    return garbage, failures
+
+
+@pytest.mark.skipif(not forked.AVAILABLE, reason="no fork here")
+def test_a_child_looks_and_the_app_keeps_its_garbage() -> None:
+    """Its size comes back, and what it took."""
+    calls = Told.calls
+    garbage, failures = _garbage()
+    before = garbage.waiting_at(1)
+    for _ in range(100):
+        Told(bytes(20_000))
+    after = _garbage()[0].waiting_at(1)
+    assert before is not None
+    assert after is not None
+    assert 2_000_000 < after - before < 2_200_000
+    assert garbage.cpu_seconds > 0
+    assert Told.calls == calls
+    assert failures == []
+
+
+@pytest.mark.skipif(not forked.AVAILABLE, reason="no fork here")
+def test_it_is_looked_at_the_more_seldom_the_more_often_it_was() -> None:
+    """One look serves all that is asked for one snapshot."""
+    garbage, _ = _garbage()
+    answered = [number for number in range(1, 20) if garbage.waiting_at(number) is not None]
+    assert answered == [1, 2, 4, 8, 16]
+    spent = garbage.cpu_seconds
+    assert [garbage.waiting_at(19), garbage.cpu_seconds] == [None, spent]
+    first = garbage.waiting_at(40)
+    assert (garbage.waiting_at(40), first is None) == (first, False)
+
+
+def test_without_room_for_a_child_nobody_looks() -> None:
+    """And says what it would take."""
+    garbage, failures = _garbage(rss=lambda: 200 << 20, room=lambda: 300 << 20)
+    assert garbage.waiting_at(1) is None
+    ((where, error),) = failures
+    assert where == "heap"
+    assert str(error) == (
+        "garbage is not looked for: it takes up to 456 MiB for a moment and the memory limit "
+        "leaves 300 MiB"
+    )
+
+
+def test_a_child_that_fails_leaves_the_question_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is said."""
+    calls = itertools.count()
+
+    def fails(*_: object, **__: object) -> None:
+        next(calls)
+        raise forked.ChildError("the child died")
+
+    monkeypatch.setattr(forked, "run", fails)
+    garbage, failures = _garbage()
+    assert garbage.waiting_at(1) is None
+    assert [str(error) for _, error in failures] == ["the child died"]
+    assert next(calls) == 1
