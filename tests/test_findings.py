@@ -258,3 +258,70 @@ def test_the_store_keeps_the_first_and_the_latest(history: History) -> None:
     history.add({}, {"GET /a": 99}, grouping=2)
     store.add(history.snapshots[-1])
     assert [snapshot.number for snapshot in store.snapshots] == [taken + 1]
+
+
+def ripe_shop(history: History, *, collecting: bool = True) -> None:
+    """Fill *history* with a leak of 9,000 bytes a window, of which no collection knows."""
+    for window in range(10):
+        history.add({"/srv/a.py:6": 9000 * window}, {"GET /a": 100 * window}, views=VIEWS)
+        taken = history.snapshots[-1]
+        object.__setattr__(taken, "collections", 0 if collecting else None)
+
+
+def judged(
+    history: History, garbage: int | None, confirmed: tuple[str, ...] = ()
+) -> tuple[Finding, int]:
+    """Return the one finding where there is so much garbage, and how often that was asked."""
+    asked = []
+
+    def look() -> int | None:
+        asked.append(garbage)
+        return garbage
+
+    (only,) = findings(analyse(history.snapshots), Settings(), described, confirmed, look)
+    return only, len(asked)
+
+
+@pytest.mark.parametrize(
+    ("garbage", "verdict", "said"),
+    [
+        (0, "leak", "a collection would free 0 bytes in the whole process: what grew is held"),
+        (20_000, "leak", "a collection would free 20,000 bytes in the whole process"),
+        (30_000, "suspect", "30,000 bytes of garbage wait for a full collection: it may be this"),
+        (None, "suspect", "no full garbage collection has run meanwhile"),
+    ],
+)
+def test_growth_is_a_leak_once_all_garbage_together_is_much_less(
+    history: History, garbage: int | None, verdict: str, said: str
+) -> None:
+    """What only waits for the collector is none."""
+    ripe_shop(history)
+    found, asked = judged(history, garbage)
+    assert (found.verdict, asked) == (verdict, 1)
+    assert found.evidence[-1].startswith(said)
+
+
+def test_garbage_that_waits_for_a_collector_that_is_off_is_a_leak_by_cycles(
+    history: History,
+) -> None:
+    """Whatever else grows then is one, too."""
+    ripe_shop(history, collecting=False)
+    cycles, _ = judged(history, 500_000)
+    assert (cycles.verdict, cycles.cause) == (Verdict.LEAK, "reference-cycle")
+    assert cycles.evidence[-1] == (
+        "the garbage collector is off, and 500,000 bytes of garbage wait for it"
+    )
+    held, _ = judged(history, 100)
+    assert (held.verdict, held.cause) == (Verdict.LEAK, None)
+
+
+def test_nobody_looks_for_garbage_where_it_decides_nothing(history: History) -> None:
+    """A leak that was confirmed stays one; a growth that is too young is none yet."""
+    ripe_shop(history)
+    fingerprint = judged(history, 0)[0].fingerprint
+    found, asked = judged(history, None, (fingerprint,))
+    assert (found.verdict, asked) == (Verdict.LEAK, 0)
+    assert found.evidence[-1] == "when it was called a leak it was no garbage"
+    del history.snapshots[7:]
+    young, asked = judged(history, 0)
+    assert (young.verdict, asked) == (Verdict.SUSPECT, 0)

@@ -68,7 +68,10 @@ def test_a_confirmed_leak_stays_one_where_the_latest_windows_show_less() -> None
     told(history, [finding("leak")], 4000)
     (shown,), changes = told(history, [finding("suspect")], 5000)
     assert shown.verdict is Verdict.LEAK
-    assert shown.evidence == ("grew", "called a leak after 4,000 requests; it goes on")
+    assert shown.evidence == (
+        "grew",
+        "called a leak after 4,000 requests; the latest windows show less",
+    )
     assert not changes
 
 

@@ -130,7 +130,9 @@ def findings(
         finding = _finding(candidate, describe)
         if _ignored(finding, settings.ignore):
             continue
-        if candidate.judgement.ripe and finding.fingerprint not in confirmed:
+        if candidate.judgement.ripe and finding.fingerprint in confirmed:
+            finding = _leak(finding, "when it was called a leak it was no garbage")
+        elif candidate.judgement.ripe:
             finding = without_garbage(finding, garbage(), collecting=analysis.collecting)
         found.append(finding)
     return tuple(ranked(found))
@@ -155,15 +157,18 @@ def without_garbage(ripe: Finding, garbage: int | None, *, collecting: bool) -> 
         return ripe
     if ripe.growth.bytes >= GARBAGE_SHARE * garbage:
         said = f"a collection would free {garbage:,} bytes in the whole process: what grew is held"
-        return replace(ripe, verdict=Verdict.LEAK, evidence=(*ripe.evidence[:-1], said))
+        return _leak(ripe, said)
     if collecting:
         said = f"{garbage:,} bytes of garbage wait for a full collection: it may be this"
         return replace(ripe, evidence=(*ripe.evidence[:-1], said))
     if ripe.growth.bytes <= GARBAGE_SHARE * garbage:
         said = f"the garbage collector is off, and {garbage:,} bytes of garbage wait for it"
-        evidence = (*ripe.evidence[:-1], said)
-        return replace(ripe, verdict=Verdict.LEAK, cause="reference-cycle", evidence=evidence)
+        return replace(_leak(ripe, said), cause="reference-cycle")
     return ripe
+
+
+def _leak(ripe: Finding, said: str) -> Finding:
+    return replace(ripe, verdict=Verdict.LEAK, evidence=(*ripe.evidence[:-1], said))
 
 
 def compare(

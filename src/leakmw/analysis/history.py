@@ -105,7 +105,7 @@ def _standing(finding: Finding, before: _Known | None) -> Finding:
     confirmed = before is not None and before.state is State.CONFIRMED
     if before is None or not confirmed or finding.verdict is not Verdict.SUSPECT:
         return finding
-    said = f"called a leak after {before.took:,} requests; it goes on"
+    said = f"called a leak after {before.took:,} requests; the latest windows show less"
     kept = [one for one in finding.evidence if not one.startswith("too early")]
     return replace(
         finding,

@@ -20,7 +20,7 @@ from leakmw.settings import Settings
 from leakmw.tracers.sampling import unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 LEAK = "POST /login"
 """The endpoint of the shop that leaks."""
@@ -29,7 +29,7 @@ EVERY = Settings().every
 """Visits between two snapshots: all is as it is by default."""
 
 REQUESTS = 12_000
-"""Requests to send where nobody says how many: then more, while the leak is not found."""
+"""Requests to send where nobody says how many: then more, until the leak is called one."""
 
 TRAFFIC_SECONDS = 45
 """After which no further window is begun, so that the whole ends within a minute."""
@@ -65,7 +65,7 @@ def run(*, requests: int | None, healthy: bool, as_json: bool) -> int:
     windows = -(-(requests or REQUESTS) // EVERY)
 
     def over(filled: int, report: Document) -> bool:
-        enough = requests is not None or healthy or not _wrong(report)
+        enough = requests is not None or healthy or LEAK in _found(report, {"leak"})
         return enough and filled >= windows
 
     with serving(settings, leaky=not healthy) as url, _bar() as bar:
@@ -122,13 +122,15 @@ async def _report_after(
     raise ServerError(f"no report for {EVERY} visits within {REPORT_SECONDS} s")
 
 
+def _found(report: Document, verdicts: Collection[str]) -> set[str]:
+    """Return the endpoints with one of *verdicts*."""
+    findings = report["findings"]
+    return {one["endpoint"] for one in findings if one["verdict"] in verdicts}
+
+
 def _wrong(report: Document, *, healthy: bool = False) -> str | None:
     """Say what *report* says wrongly or should have said, if anything."""
-    suspected = {
-        finding["endpoint"]
-        for finding in report["findings"]
-        if finding["verdict"] in {"leak", "suspect"}
-    }
+    suspected = _found(report, {"leak", "suspect"})
     if healthy and suspected:
         return f"nothing leaks, and yet suspected: {', '.join(sorted(suspected))}"
     if not healthy and LEAK not in suspected:
