@@ -1,6 +1,7 @@
 """Whether leaks are found, and whether anything else is called one.
 
-python benchmarks/leak_zoo.py [--detectors leakmw "slope of RSS"] [--cases tiny] [--json FILE]
+python benchmarks/leak_zoo.py [--detectors leakmw "slope of RSS"] [--cases tiny] [--every 4]
+                              [--json FILE]
 
 Runs small web apps, some of which leak and some of which only look as if they did, under leakmw
 and under what people use today. Each runs in a process of its own.
@@ -96,6 +97,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--detectors", nargs="*", default=list(DETECTORS), choices=DETECTORS)
     parser.add_argument("--cases", default="", help="run those whose name contains this")
+    parser.add_argument("--every", type=int, default=1, help="run only each N-th case")
     parser.add_argument("--json", type=Path, help="write every outcome to this file")
     parser.add_argument("--one", nargs=2, metavar=("CASE", "DETECTOR"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -103,7 +105,7 @@ def main() -> None:
         name, detector = options.one
         print(json.dumps(run(CASES[name], detector)))
         return
-    cases = named(options.cases)
+    cases = named(options.cases)[:: options.every]
     jobs = [(case, detector) for detector in options.detectors for case in cases]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = [one for one in pool.map(lambda job: outcome(*job), jobs) if one is not None]

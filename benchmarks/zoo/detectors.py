@@ -178,6 +178,42 @@ class TypeGrowth(Nobody):
         return [Claim("leak")] * len(growing)
 
 
+NOTABLE_OBJECTS = 500
+"""More objects of one type than at first, that somebody who looks at Dozer's page would see."""
+
+
+class Ranking(Nobody):
+    """Dozer's page: types by how many objects there are more than at the start of its charts.
+
+    Its own thread is ended; a tick is taken at each look instead, as many as it would take.
+    """
+
+    def __init__(self) -> None:
+        import warnings
+
+        with warnings.catch_warnings(action="ignore"):
+            from dozer.leak import Dozer
+
+            self._dozer = Dozer(None)
+        self._dozer.stop()
+        self._dozer.history.clear()
+        self._dozer.samples = 0
+
+    def claims(self, requests: int) -> list[Claim]:
+        """Return a claim for each type whose chart ends at its top, well above its beginning."""
+        if requests < WARM_UP:
+            return []
+        self._dozer.tick()
+        charts = self._dozer.history.values()
+        return [
+            Claim("leak")
+            for chart in charts
+            if len(chart) >= LATEST
+            and chart[-1] == max(chart)
+            and chart[-1] - chart[0] >= NOTABLE_OBJECTS
+        ]
+
+
 NOTABLE_SLOPE = 10
 """Bytes per request that somebody who looks at a dashboard would call a leak."""
 
@@ -206,5 +242,6 @@ DETECTORS: dict[str, Callable[[], Detector]] = {
     "leakmw, tracemalloc": lambda: Leakmw("tracemalloc"),
     "tracemalloc, two snapshots": TracemallocDiff,
     "objgraph.growth": TypeGrowth,
+    "Dozer": Ranking,
     "slope of RSS": Slope,
 }
