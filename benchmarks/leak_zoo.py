@@ -81,6 +81,27 @@ def _part(some: int, of: int) -> str:
     return f"{some} of {of}" if of else "-"
 
 
+BINS = ((1, 4), (5, 7), (8, 99))
+"""Windows of growth, from and to, for which it is counted how often a verdict was right."""
+
+
+def confidence(every: Sequence[Outcome]) -> str:
+    """Return how often each verdict was right, by over how many windows it was reached."""
+    rows = []
+    for verdict in ("leak", "suspect"):
+        for first, last in BINS:
+            seen = [
+                right
+                for one in every
+                for said, windows, right in one.judged
+                if said == verdict and first <= windows <= last
+            ]
+            if seen:
+                said = f"{verdict} over {first} to {last} windows"
+                rows.append((said, str(len(seen)), f"{sum(seen) / len(seen):.1%}"))
+    return table(("verdict", "times given", "right"), rows)
+
+
 def say_misses(every: Sequence[Outcome]) -> None:
     """List what was missed and what was wrong."""
     for one in every:
@@ -123,6 +144,8 @@ def main() -> None:
         ]
         print(f"{title}:\n\n{table(HEAD, rows)}")
     print(f"All:\n\n{table(HEAD, [row(name, e, bare) for name, e in by_detector.items()])}")
+    for name in [name for name in by_detector if name.startswith("leakmw")]:
+        print(f"How often {name} was right:\n\n{confidence(by_detector[name])}")
     say_misses([one for every in by_detector.values() for one in every])
 
 

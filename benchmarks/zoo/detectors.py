@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import re
 import time
 import tracemalloc
 from collections import Counter
@@ -27,6 +28,7 @@ class Claim(NamedTuple):
         file: Where it was born; ``None`` where it cannot tell.
         line: Likewise.
         per_request: Bytes per request of the endpoint; ``None`` where it cannot tell.
+        windows: Over how many windows it has grown; 0 where it does not say.
     """
 
     verdict: str
@@ -34,6 +36,7 @@ class Claim(NamedTuple):
     file: str | None = None
     line: int | None = None
     per_request: float | None = None
+    windows: int = 0
 
 
 class Detector(Protocol):
@@ -109,12 +112,14 @@ def _open(finding: Any) -> bool:
 
 def _claim(finding: Any) -> Claim:
     growth, site = finding.growth, finding.growth.site
+    windows = re.search(r"the last (\d+) (?:windows|spans of)", " ".join(finding.evidence))
     return Claim(
         verdict=str(finding.verdict),
         endpoint=growth.endpoint,
         file=site and site.file,
         line=site and site.line,
         per_request=growth.bytes_per_request and growth.bytes_per_request.estimate,
+        windows=int(windows[1]) if windows else 0,
     )
 
 

@@ -44,6 +44,8 @@ class Outcome(NamedTuple):
         alarms: Wrong findings called a leak, at any look.
         suspicions: Wrong findings at the last look, also those only suspected.
         wrong: The wrong findings, as they were last seen.
+        judged: Each verdict that was given to each finding over so many windows, and whether it
+            was about a leak.
         cpu_seconds: What the run took.
     """
 
@@ -57,6 +59,7 @@ class Outcome(NamedTuple):
     alarms: int
     suspicions: int
     wrong: list[str]
+    judged: list[tuple[str, int, bool]]
     cpu_seconds: float
 
 
@@ -115,8 +118,18 @@ def _scored(case: Case, detector: str, looks: list[_Look]) -> Outcome:
         ),
         suspicions=len(wrong),
         wrong=[f"{one.verdict} {one.endpoint} {_place(one)}" for one in wrong],
+        judged=_judged(case, looks),
         cpu_seconds=time.process_time(),
     )
+
+
+def _judged(case: Case, looks: list[_Look]) -> list[tuple[str, int, bool]]:
+    every = {
+        (one.endpoint, one.file, one.line, one.verdict, one.windows): not _is_wrong(case, one)
+        for look in looks
+        for one in look.claims
+    }
+    return [(verdict, windows, right) for (*_, verdict, windows), right in every.items()]
 
 
 def _first(case: Case, looks: list[_Look], verdicts: tuple[str, ...]) -> int | None:

@@ -61,7 +61,7 @@
 #define FIRST_INTERVAL (128.0 * 1024)
 #define SAMPLES_BETWEEN_LOOKS 256  /* at the CPU time that sampling has taken */
 #define TIMED 8u                   /* one in so many is timed: it takes as long as all else here */
-#define MOST_NANOSECONDS 20000u    /* believed of one sample: above, the thread was not running */
+#define MOST_NANOSECONDS 5000u     /* believed of one sample: above, the thread was not running */
 
 typedef struct {
     void *block;       /* NULL: the slot is free */
