@@ -54,7 +54,8 @@ def app_that_leaks(size: int) -> Any:
 def suspected(monitor: Monitor) -> list[tuple[str, str]]:
     """Return endpoint and function of all that the report suspects."""
     report = monitor.report()
-    growths = [one.growth for one in report.findings if one.verdict == "suspect"] if report else []
+    found = report.findings if report else ()
+    growths = [one.growth for one in found if one.verdict in {"leak", "suspect"}]
     return [(one.endpoint, str(one.site and one.site.function)) for one in growths]
 
 

@@ -40,7 +40,13 @@ class Claim(NamedTuple):
 
 
 class Detector(Protocol):
-    """Looks at an app while it serves."""
+    """Looks at an app while it serves.
+
+    Attributes:
+        share: Part of the requests that it is shown: some make an app ten times slower.
+    """
+
+    share: float
 
     def watch(self, app: Any, *, speaks_asgi: bool) -> Any:
         """Return the app to be served."""
@@ -51,6 +57,8 @@ class Detector(Protocol):
 
 class Nobody:
     """Looks at nothing: what the others cost is measured against it."""
+
+    share = 1.0
 
     def watch(self, app: Any, *, speaks_asgi: bool) -> Any:  # noqa: ARG002  # for all apps
         """Change nothing."""
@@ -70,10 +78,12 @@ EVERY = 1000
 
 
 class Leakmw:
-    """leakmw with its default settings, but for the engine."""
+    """leakmw with its default settings, but for those given."""
 
-    def __init__(self, engine: str) -> None:
-        self._engine = engine
+    def __init__(self, share: float = 1.0, **settings: Any) -> None:
+        self.share = share
+        self._settings = settings
+        self._every: int = settings.get("every", EVERY)
         self._face: Any = None
 
     def watch(self, app: Any, *, speaks_asgi: bool) -> Any:
@@ -83,27 +93,27 @@ class Leakmw:
         from leakmw.wsgi import LeakMiddleware as WsgiFace
 
         if type(app).__module__.startswith("django."):
-            self._face = leakmw.install(app, engine=self._engine)
+            self._face = leakmw.install(app, **self._settings)
         else:
-            self._face = (AsgiFace if speaks_asgi else WsgiFace)(app, engine=self._engine)
+            self._face = (AsgiFace if speaks_asgi else WsgiFace)(app, **self._settings)
         return self._face
 
     def claims(self, requests: int) -> list[Claim]:
         """Return the findings of the latest report that are not settled."""
         monitor = self._face.monitor
         deadline = time.monotonic() + CATCH_UP_SECONDS
-        while not _caught_up(monitor, requests) and time.monotonic() < deadline:
+        while not self._caught_up(requests) and time.monotonic() < deadline:
             time.sleep(0.005)
         report = monitor.report()
         return [] if report is None else [_claim(one) for one in report.findings if _open(one)]
 
-
-def _caught_up(monitor: Any, requests: int) -> bool:
-    report, snapshots = monitor.report(), monitor.snapshots()
-    if report is None or not snapshots:
-        return requests < EVERY // 2
-    latest = snapshots[-1]
-    return bool(report.id == latest.id and requests - latest.visits < EVERY)
+    def _caught_up(self, requests: int) -> bool:
+        monitor = self._face.monitor
+        report, snapshots = monitor.report(), monitor.snapshots()
+        if report is None or not snapshots:
+            return requests < self._every // 2
+        latest = snapshots[-1]
+        return bool(report.id == latest.id and requests - latest.visits < self._every)
 
 
 def _open(finding: Any) -> bool:
@@ -133,6 +143,8 @@ NOTABLE_BYTES = 100 << 10
 class TracemallocDiff(Nobody):
     """Two snapshots of tracemalloc compared: the line that grew most."""
 
+    share = 0.25
+
     def __init__(self) -> None:
         self._first: tracemalloc.Snapshot | None = None
         tracemalloc.start()
@@ -160,6 +172,8 @@ LATEST = 5
 
 class TypeGrowth(Nobody):
     """The types whose number of objects only grows, as ``objgraph.growth()`` is used."""
+
+    share = 0.5
 
     def __init__(self) -> None:
         self._counts: list[Counter[str]] = []
@@ -192,6 +206,8 @@ class Ranking(Nobody):
 
     Its own thread is ended; a tick is taken at each look instead, as many as it would take.
     """
+
+    share = 0.5
 
     def __init__(self) -> None:
         import warnings
@@ -243,8 +259,8 @@ class Slope(Nobody):
 
 DETECTORS: dict[str, Callable[[], Detector]] = {
     BARE: Nobody,
-    "leakmw": lambda: Leakmw("sampling"),
-    "leakmw, tracemalloc": lambda: Leakmw("tracemalloc"),
+    "leakmw": lambda: Leakmw(engine="sampling"),
+    "leakmw, tracemalloc": lambda: Leakmw(0.25, engine="tracemalloc", every=240, frames=8),
     "tracemalloc, two snapshots": TracemallocDiff,
     "objgraph.growth": TypeGrowth,
     "Dozer": Ranking,

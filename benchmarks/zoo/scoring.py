@@ -26,7 +26,7 @@ LEAKING_REQUESTS = 5000
 INNOCENT_REQUESTS = 20_000
 """Requests in all to a shop that does not."""
 
-LOOK_EVERY = 480
+LOOK_EVERY = 240
 """Requests between two looks at what the detector says; a multiple of those that overlap."""
 
 
@@ -82,6 +82,7 @@ def _looks(case: Case, detector: Detector) -> Iterator[_Look]:
     case.build(shop)
     share = case.shares.get(case.path, (1 - sum(case.shares.values())) / len(shop.views))
     total = round(LEAKING_REQUESTS / share) if case.leaks else INNOCENT_REQUESTS
+    total = round(total * detector.share)
     mix = Mix(list(shop.views), case.shares, total, shifting=case.shifting)
     app = detector.watch(shop.app(), speaks_asgi=shop.speaks_asgi)
     step = _stepper(app, mix, speaks_asgi=shop.speaks_asgi)
@@ -99,6 +100,8 @@ def _stepper(app: Any, mix: Mix, *, speaks_asgi: bool) -> Callable[[], Any]:
 
 
 def _scored(case: Case, detector: str, looks: list[_Look]) -> Outcome:
+    # before a cache is full nobody can tell it from a leak
+    looks = [look for look in looks if look.requests > (case.bound or 0)] or [_Look(0, [])]
     last = looks[-1].claims
     right = [claim for claim in last if _is_right(case, claim)]
     wrong = [claim for claim in last if _is_wrong(case, claim)]

@@ -350,7 +350,8 @@ class Finding:
         verdict: What it is.
         growth: Endpoint, site, bytes and blocks, per request.
         bytes_per_second: What ranks it.
-        confidence: Share of findings with this figure that are right; ``None`` until calibrated.
+        confidence: Share of such verdicts that were right in the leak zoo; ``None`` where that was
+            not counted.
         evidence: Plain sentences saying what was seen.
         cause: The kind of mistake; ``None`` when not looked for.
         holder: Who keeps it; ``None`` when not looked for.

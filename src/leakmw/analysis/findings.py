@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import attribute, windows
+from leakmw.analysis.confidence import confidence
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.series import comparable
 from leakmw.analysis.survival import added
@@ -168,7 +169,12 @@ def without_garbage(ripe: Finding, garbage: int | None, *, collecting: bool) -> 
 
 
 def _leak(ripe: Finding, said: str) -> Finding:
-    return replace(ripe, verdict=Verdict.LEAK, evidence=(*ripe.evidence[:-1], said))
+    return replace(
+        ripe,
+        verdict=Verdict.LEAK,
+        confidence=confidence(Verdict.LEAK, 0),
+        evidence=(*ripe.evidence[:-1], said),
+    )
 
 
 def compare(
@@ -245,11 +251,13 @@ def _candidate(share: Share, during: Windows) -> Candidate:
 
 def _finding(candidate: Candidate, describe: Callable[[Traceback], Traceback]) -> Finding:
     growth = _described(candidate.growth, describe)
+    verdict = candidate.judgement.verdict or Verdict.SUSPECT
     return Finding(
         fingerprint=_fingerprint(growth),
-        verdict=candidate.judgement.verdict or Verdict.SUSPECT,
+        verdict=verdict,
         growth=growth,
         bytes_per_second=candidate.bytes_per_second,
+        confidence=confidence(verdict, candidate.judgement.windows),
         evidence=candidate.judgement.evidence,
     )
 

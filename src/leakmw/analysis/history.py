@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from leakmw.analysis.confidence import confidence
 from leakmw.records import Change, Finding, State, Verdict
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def _standing(finding: Finding, before: _Known | None) -> Finding:
     return replace(
         finding,
         verdict=Verdict.LEAK,
+        confidence=confidence(Verdict.LEAK, 0),
         evidence=(*kept, said),
         cause=finding.cause or before.finding.cause,
     )

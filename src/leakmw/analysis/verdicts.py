@@ -62,11 +62,13 @@ class Judgement(NamedTuple):
         verdict: What the growth is; ``None`` where there is nothing to say.
         evidence: Plain sentences; the last one of a ripe suspect is about garbage.
         ripe: Whether a suspect is a leak unless it is garbage.
+        windows: Over how many windows it has grown.
     """
 
     verdict: Verdict | None
     evidence: tuple[str, ...] = ()
     ripe: bool = False
+    windows: int = 0
 
 
 class _Grown(NamedTuple):
@@ -108,10 +110,10 @@ def judge(share: Share, during: Windows) -> Judgement:
         *_missing(grown.wait, share, during),
     )
     if grown.wait or share.endpoint == BACKGROUND or share.place.recycled:
-        return Judgement(Verdict.SUSPECT, evidence)
+        return Judgement(Verdict.SUSPECT, evidence, windows=grown.windows)
     if left and during.collections is not None:
-        return Judgement(Verdict.LEAK, evidence)
-    return Judgement(Verdict.SUSPECT, evidence, ripe=True)
+        return Judgement(Verdict.LEAK, evidence, windows=grown.windows)
+    return Judgement(Verdict.SUSPECT, evidence, ripe=True, windows=grown.windows)
 
 
 def _grown(share: Share, during: Windows) -> _Grown | None:
