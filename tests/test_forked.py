@@ -414,6 +414,30 @@ def test_the_child_dies_with_its_parent() -> None:
         time.sleep(0.01)
 
 
+STILLBORN = """
+import ctypes, os, sys, threading, time
+from leakmw import forked
+def waits(*_):
+    ctypes.PyDLL(None).pause()
+forked._child = waits
+run = lambda: forked.run(bytes, lambda: None, seconds=600, memory_bytes=1 << 26)
+threading.Thread(target=run, daemon=True).start()
+while not forked._children:
+    time.sleep(0.001)
+print(next(iter(forked._children))[1], flush=True)
+"""
+
+
+def test_a_child_that_does_not_live_yet_ends_with_its_parent(tmp_path: Path) -> None:
+    """It has not asked for that, and would keep what it inherited open for ever."""
+    said = tmp_path / "said"
+    with said.open("w") as out:  # a pipe would be open as long as the child is
+        subprocess.run([sys.executable, "-c", STILLBORN], stdout=out, check=True)
+    child = int(said.read_text())
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.01)
+
+
 def test_no_child_is_forked_where_that_is_not_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     """The reason is said."""
     monkeypatch.setattr(forked, "AVAILABLE", False)

@@ -20,6 +20,7 @@ child hangs and is killed.
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import os
@@ -64,6 +65,19 @@ _HEADER = len(_ALIVE) + 1 + 8
 _PR_SET_PDEATHSIG = 1
 _SYS_CLOSE_RANGE = 436
 _CHUNK = 1 << 16
+
+
+_children: set[tuple[int, int]] = set()
+"""Parent and child of each child that is not waited for yet."""
+
+
+@atexit.register
+def _end_children() -> None:
+    """Kill them: one that waits for another thread has not yet asked to die with its parent."""
+    for parent, child in tuple(_children):
+        if parent == os.getpid():
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
 
 
 class ForkError(Exception):
@@ -240,6 +254,8 @@ def _send(libc: ctypes.PyDLL, writer: int, status: int, body: bytes) -> None:
 
 def _collect(pid: int, reader: int, seconds: float) -> tuple[bytes, float]:
     received = b""
+    child = os.getpid(), pid
+    _children.add(child)
     try:
         received = _receive(reader, seconds)
     finally:
@@ -247,6 +263,7 @@ def _collect(pid: int, reader: int, seconds: float) -> tuple[bytes, float]:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         cpu_seconds = _reap(pid)
+        _children.discard(child)
     return received, cpu_seconds
 
 
