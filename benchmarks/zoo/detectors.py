@@ -217,13 +217,16 @@ class Ranking(Nobody):
 
             self._dozer = Dozer(None)
         self._dozer.stop()
-        self._dozer.history.clear()
-        self._dozer.samples = 0
+        self._begun = False
 
     def claims(self, requests: int) -> list[Claim]:
         """Return a claim for each type whose chart ends at its top, well above its beginning."""
         if requests < WARM_UP:
             return []
+        if not self._begun:  # its thread has counted once, before there was an app
+            self._begun = True
+            self._dozer.history.clear()
+            self._dozer.samples = 0
         self._dozer.tick()
         charts = self._dozer.history.values()
         return [
@@ -253,7 +256,7 @@ class Slope(Nobody):
         self._points.append((requests, self._process.memory_info().rss))
         if len(self._points) < LATEST:
             return []
-        line = linregress(self._points)
+        line = linregress(*zip(*self._points, strict=True))
         return [Claim("leak")] if line.slope - 2 * line.stderr > NOTABLE_SLOPE else []
 
 
