@@ -32,7 +32,7 @@ class Shop:
         """Answer."""
         start_response("200 OK", [])
         if self.leaking and environ["PATH_INFO"] == "/leak":
-            self.kept.append(bytearray(3000))
+            self.kept.append(bytearray(30_000))
         return [b"answer"]
 
 
@@ -86,5 +86,5 @@ def test_a_leak_is_suspected_confirmed_and_resolved_once_each(said: list[Event])
     ]
     (leak,) = growing.findings
     assert (leak.verdict, leak.growth.endpoint) == ("leak", "GET /leak")
-    assert leak.growth.bytes_per_request.estimate == pytest.approx(3000, rel=0.1)
+    assert leak.growth.bytes_per_request.estimate == pytest.approx(30_000, rel=0.1)
     assert [one.verdict for one in still.findings] == ["settled"]
