@@ -33,7 +33,10 @@ PART = [
     *("test_gc", "test_set", "test_coroutines", "test_asyncio.test_tasks", "test_thread"),
     *("test_json", "test_pickle", "test_sqlite3", "test_re", "test_bytes"),
 ]
-MOST = ["--ignore", EXAMPLES, "--numprocesses", "auto", "--dist", "loadfile"]
+MOST = [
+    *("--ignore", EXAMPLES, "--numprocesses", "auto", "--dist", "loadfile"),
+    *("--max-worker-restart", "0"),  # with one more after a crash, pytest-xdist waits for ever
+]
 
 
 def install(session: nox.Session, group: str, *others: str) -> None:

@@ -18,15 +18,7 @@ if TYPE_CHECKING:
 
 GENEROUS = 1 << 40
 
-
-@pytest.fixture(autouse=True)
-def _nothing_waits() -> Iterator[None]:
-    """Begin and end without garbage, and let none be collected meanwhile."""
-    gc.collect()
-    gc.disable()
-    yield
-    gc.enable()
-    gc.collect()
+FORKS = pytest.mark.skipif(not forked.AVAILABLE, reason="no fork here")
 
 
 class Told:
@@ -104,7 +96,7 @@ def found_of(*things: object) -> bool:
     return any(id(thing) in names for thing in things)
 
 
-def test_what_is_held_is_no_garbage() -> None:
+def what_is_held_is_no_garbage() -> None:
     """By a variable, a running generator, a closure or a frozen object."""
 
     def running() -> Iterator[Any]:
@@ -134,7 +126,7 @@ def test_what_is_held_is_no_garbage() -> None:
     assert closure()[0] is cycle
 
 
-def test_no_code_of_the_app_runs() -> None:
+def no_code_of_the_app_runs() -> None:
     """No finalizer, no comparison, no method that tells a size."""
     calls = Told.calls
     for _ in range(100):
@@ -147,7 +139,7 @@ def test_no_code_of_the_app_runs() -> None:
     assert Told.calls == calls + 100
 
 
-def test_what_garbage_alone_refers_to_counts_with_it() -> None:
+def what_garbage_alone_refers_to_counts_with_it() -> None:
     """What something else refers to, too, does not."""
     shared = bytes(1_000_000)
     for number in range(10):
@@ -167,8 +159,7 @@ def _garbage(**known: Any) -> tuple[Garbage, list[tuple[str, BaseException]]]:
     return garbage, failures
 
 
-@pytest.mark.skipif(not forked.AVAILABLE, reason="no fork here")
-def test_a_child_looks_and_the_app_keeps_its_garbage() -> None:
+def a_child_looks_and_the_app_keeps_its_garbage() -> None:
     """Its size comes back, and what it took."""
     calls = Told.calls
     garbage, failures = _garbage()
@@ -184,8 +175,7 @@ def test_a_child_looks_and_the_app_keeps_its_garbage() -> None:
     assert failures == []
 
 
-@pytest.mark.skipif(not forked.AVAILABLE, reason="no fork here")
-def test_it_is_looked_at_the_more_seldom_the_more_often_it_was() -> None:
+def it_is_looked_at_the_more_seldom_the_more_often_it_was() -> None:
     """One look serves all that is asked for one snapshot."""
     garbage, _ = _garbage()
     answered = [number for number in range(1, 20) if garbage.waiting_at(number) is not None]
@@ -194,6 +184,33 @@ def test_it_is_looked_at_the_more_seldom_the_more_often_it_was() -> None:
     assert [garbage.waiting_at(19), garbage.cpu_seconds] == [None, spent]
     first = garbage.waiting_at(40)
     assert (garbage.waiting_at(40), first is None) == (first, False)
+
+
+ONE = """
+import gc, sys
+from tests import test_garbage
+gc.collect()
+gc.disable()
+getattr(test_garbage, sys.argv[1])()
+"""
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        what_is_held_is_no_garbage,
+        no_code_of_the_app_runs,
+        what_garbage_alone_refers_to_counts_with_it,
+        pytest.param(a_child_looks_and_the_app_keeps_its_garbage, marks=FORKS),
+        pytest.param(it_is_looked_at_the_more_seldom_the_more_often_it_was, marks=FORKS),
+    ],
+    ids=lambda check: check.__name__,
+)
+def test_in_a_process_of_its_own(check: Callable[[], None]) -> None:
+    """Where nobody else makes garbage: each check says what it is about."""
+    command = [sys.executable, "-c", ONE, check.__name__]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_without_room_for_a_child_nobody_looks() -> None:

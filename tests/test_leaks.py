@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import gc
+import json
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 from wsgiref.util import setup_testing_defaults
 
@@ -10,6 +12,7 @@ import pytest
 import structlog
 
 from leakmw import forked
+from leakmw.report.document import report_document
 from leakmw.wsgi import LeakMiddleware
 
 if TYPE_CHECKING:
@@ -36,19 +39,6 @@ class Shop:
         return [b"answer"]
 
 
-@pytest.fixture
-def said(plain_logging: None) -> list[Event]:
-    """Return the events sent through structlog, as they come."""
-    kept: list[Event] = []
-
-    def keep(_logger: object, level: str, event: MutableMapping[str, Any]) -> Any:
-        kept.append({**event, "level": level})
-        raise structlog.DropEvent
-
-    structlog.configure(processors=[keep])
-    return kept
-
-
 def fill(face: Any, windows: int) -> None:
     """Fill so many windows with visits, of which no two are alike in their mix."""
     for number in range(windows):
@@ -60,31 +50,49 @@ def fill(face: Any, windows: int) -> None:
         face.monitor.take_snapshot(60)
 
 
-@pytest.mark.skipif(not forked.AVAILABLE, reason="no look at the heap here")
-def test_a_leak_is_suspected_confirmed_and_resolved_once_each(said: list[Event]) -> None:
-    """It stays confirmed while it goes on, and is resolved when it has stopped."""
-    gc.collect()
+def live() -> dict[str, Any]:
+    """Leak, stop leaking, and return what was said and reported meanwhile."""
+    said: list[Event] = []
+
+    def keep(_logger: object, level: str, event: MutableMapping[str, Any]) -> Any:
+        said.append({**event, "level": level})
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[keep])
     shop = Shop()
     face: Any = LeakMiddleware(shop, engine="tracemalloc", every=10**9, frames=8)
-    try:
-        fill(face, WINDOWS)
-        growing = face.monitor.report()
-        shop.leaking = False
-        fill(face, WINDOWS)
-        still = face.monitor.report()
-    finally:
-        face.monitor.close()
-    states = [
-        (event["event"], event["level"], event["endpoint"])
-        for event in said
-        if event["event"] != "leakmw.report"
+    fill(face, WINDOWS)
+    growing = face.monitor.report()
+    shop.leaking = False
+    fill(face, WINDOWS)
+    still = face.monitor.report()
+    face.monitor.close()
+    return {
+        "states": [
+            [event["event"], event["level"], event["endpoint"]]
+            for event in said
+            if event["event"] != "leakmw.report"
+        ],
+        "growing": report_document(growing)["findings"],
+        "still": report_document(still)["findings"],
+    }
+
+
+ALONE = "import json; from tests.test_leaks import live; print(json.dumps(live()))"
+
+
+@pytest.mark.skipif(not forked.AVAILABLE, reason="no look at the heap here")
+def test_a_leak_is_suspected_confirmed_and_resolved_once_each() -> None:
+    """It stays confirmed while it goes on, and is resolved when it has stopped."""
+    command = [sys.executable, "-c", ALONE]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    seen = json.loads(done.stdout)
+    assert seen["states"] == [
+        ["leakmw.leak_suspected", "warning", "GET /leak"],
+        ["leakmw.leak_confirmed", "error", "GET /leak"],
+        ["leakmw.leak_resolved", "info", "GET /leak"],
     ]
-    assert states == [
-        ("leakmw.leak_suspected", "warning", "GET /leak"),
-        ("leakmw.leak_confirmed", "error", "GET /leak"),
-        ("leakmw.leak_resolved", "info", "GET /leak"),
-    ]
-    (leak,) = growing.findings
-    assert (leak.verdict, leak.growth.endpoint) == ("leak", "GET /leak")
-    assert leak.growth.bytes_per_request.estimate == pytest.approx(30_000, rel=0.1)
-    assert [one.verdict for one in still.findings] == ["settled"]
+    (leak,) = seen["growing"]
+    assert (leak["verdict"], leak["endpoint"]) == ("leak", "GET /leak")
+    assert leak["bytes_per_request"]["estimate"] == pytest.approx(30_000, rel=0.1)
+    assert [one["verdict"] for one in seen["still"]] == ["settled"]
