@@ -14,7 +14,7 @@ from leakmw import forked, meters
 from leakmw.heap.garbage import Garbage, bytes_of, unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 GENEROUS = 1 << 40
 
