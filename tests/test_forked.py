@@ -119,6 +119,25 @@ def test_a_child_that_waits_for_another_thread_is_replaced(
         run(lambda: b"never")
 
 
+def test_a_child_that_is_not_let_run_at_once_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A machine with too much to do is no reason to fork another one."""
+    marks: list[int] = []
+    monkeypatch.setattr(forked, "ALIVE_SECONDS", 0.02)
+    child = forked._child
+
+    def starved(*given: Any) -> Any:
+        late = time.monotonic() + 0.3
+        while time.monotonic() < late:
+            pass
+        child(*given)
+
+    monkeypatch.setattr(forked, "_child", starved)
+    outcome = forked.run(lambda: b"late", lambda: marks.append(1), seconds=60, memory_bytes=PLENTY)
+    assert (outcome.result, len(marks)) == (b"late", 1)
+
+
 def test_a_process_without_descriptors_left_is_no_riddle(monkeypatch: pytest.MonkeyPatch) -> None:
     """The system's words for it are in the error."""
 
