@@ -56,8 +56,8 @@ ATTEMPTS = 6
 """Forks until one child comes to life. With eight threads that compute, one in forty does not."""
 
 ALIVE_SECONDS = 1.0
-"""After which a child that sleeps and has said nothing is taken to wait for the GIL. One that would
-run if it were let, on a machine with too much to do, is given as long again."""
+"""After which a child that sleeps and has said nothing is taken to wait for the GIL. One that
+would run if it were let, on a machine with too much to do, is given as long again."""
 
 NICENESS = 10
 _ALIVE = b"!"
