@@ -38,6 +38,8 @@ HEAD = (
     "at least suspected",
     "endpoint right",
     "line right",
+    "cause right",
+    "holder right",
     "innocents called `leak`",
     "suspected at the end",
     "requests until",
@@ -59,6 +61,7 @@ def outcome(case: Case, detector: str) -> Outcome | None:
 def row(name: str, every: Sequence[Outcome], bare: float) -> tuple[str, ...]:
     """Return what one detector made of all cases."""
     leaks = [one for one in every if CASES[one.case].leaks]
+    held = [one for one in leaks if one.holder is not None]
     innocents = [one for one in every if not CASES[one.case].leaks]
     called = [one.called for one in leaks if one.called is not None]
     suspected = [one.suspected for one in leaks if one.suspected is not None]
@@ -69,6 +72,8 @@ def row(name: str, every: Sequence[Outcome], bare: float) -> tuple[str, ...]:
         _part(len(suspected), len(leaks)),
         _part(sum(one.endpoint for one in leaks), len(leaks)),
         _part(sum(one.site for one in leaks), len(leaks)),
+        _part(sum(one.cause for one in leaks), len(leaks)),
+        _part(sum(bool(one.holder) for one in held), len(held)),
         _part(sum(one.alarms > 0 for one in innocents), len(innocents)),
         _part(sum(one.suspicions > 0 for one in innocents), len(innocents)),
         f"{median(called or suspected):,.0f}" if called or suspected else "-",
@@ -111,6 +116,8 @@ def say_misses(every: Sequence[Outcome]) -> None:
             print(f"- {one.detector}: {case.name} ({case.framework}) {word}")
         if one.alarms or one.suspicions:
             print(f"- {one.detector}: {case.name}: {one.alarms} alarms; {'; '.join(one.wrong)}")
+        if one.said and not (one.cause and one.holder in {True, None}):
+            print(f"- {one.detector}: {case.name} ({case.cause}, {case.holder}): {one.said}")
 
 
 def main() -> None:

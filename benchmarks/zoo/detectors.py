@@ -29,6 +29,8 @@ class Claim(NamedTuple):
         line: Likewise.
         per_request: Bytes per request of the endpoint; ``None`` where it cannot tell.
         windows: Over how many windows it has grown; 0 where it does not say.
+        cause: Kind of mistake; ``None`` where it does not say.
+        holder: What keeps it; ``None`` where it does not say.
     """
 
     verdict: str
@@ -37,6 +39,8 @@ class Claim(NamedTuple):
     line: int | None = None
     per_request: float | None = None
     windows: int = 0
+    cause: str | None = None
+    holder: str | None = None
 
 
 class Detector(Protocol):
@@ -130,6 +134,8 @@ def _claim(finding: Any) -> Claim:
         line=site and site.line,
         per_request=growth.bytes_per_request and growth.bytes_per_request.estimate,
         windows=int(windows[1]) if windows else 0,
+        cause=finding.cause,
+        holder=finding.holder and finding.holder.path,
     )
 
 

@@ -41,6 +41,9 @@ class Outcome(NamedTuple):
         suspected: The same until it was at least suspected.
         endpoint: Whether the worst finding named the right endpoint, at the end.
         site: Whether it named the right line.
+        cause: Whether it said the right kind of mistake.
+        holder: Whether it named what holds it; ``None`` where nothing in Python does.
+        said: What it said of both.
         factor: How far its bytes per request are from the truth; ``None`` where one is unknown.
         alarms: Wrong findings called a leak, at any look.
         suspicions: Wrong findings at the last look, also those only suspected.
@@ -56,6 +59,9 @@ class Outcome(NamedTuple):
     suspected: int | None
     endpoint: bool
     site: bool
+    cause: bool
+    holder: bool | None
+    said: str
     factor: float | None
     alarms: int
     suspicions: int
@@ -120,6 +126,9 @@ def _scored(case: Case, detector: str, looks: list[_Look]) -> Outcome:
         suspected=_first(case, looks, ("leak", "suspect")),
         endpoint=top is not None and top.endpoint == f"GET {case.path}",
         site=top is not None and _is_born(case, top),
+        cause=top is not None and top.cause == case.cause,
+        holder=_is_held(case, top),
+        said=f"{top.cause}, {top.holder}" if top else "",
         factor=_factor(case, right),
         alarms=sum(
             claim.verdict == "leak" and _is_wrong(case, claim)
@@ -173,6 +182,13 @@ def _is_wrong(case: Case, claim: Claim) -> bool:
 
 def _is_born(case: Case, claim: Claim) -> bool:
     return claim.line in case.born and claim.file is not None and _is_same(case.file, claim.file)
+
+
+def _is_held(case: Case, claim: Claim | None) -> bool | None:
+    """Say whether the claim names the holder; ``None`` where there is none to be named."""
+    if case.holder is None:
+        return None
+    return claim is not None and case.holder in (claim.holder or "")
 
 
 def _is_same(file: str, claimed: str) -> bool:

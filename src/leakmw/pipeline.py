@@ -14,24 +14,37 @@ from typing import TYPE_CHECKING, Any
 from leakmw import meters
 from leakmw.analysis.findings import analyse, compare, findings, ranked
 from leakmw.analysis.forecast import Level, seconds_to_limit
-from leakmw.analysis.history import History
+from leakmw.analysis.history import History, visited
+from leakmw.heap.explaining import explained
 from leakmw.heap.garbage import Garbage
+from leakmw.heap.search import Asked, Search
 from leakmw.records import Memory, Report, Snapshot
 from leakmw.report.events import Events
 from leakmw.settings import SettingsError
 from leakmw.store.memory import MemoryStore
 from leakmw.tracers import sampling
 from leakmw.tracers.exact import ExactTracer
-from leakmw.tracers.functions import described
+from leakmw.tracers.functions import described, short
+from leakmw.tracers.ownership import Ownership
 from leakmw.tracers.windows import WindowedTracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextvars import ContextVar
 
     from leakmw.analysis.findings import Analysis
     from leakmw.background import Outward
-    from leakmw.records import Diff, Endpoint, Engine, Estimate, Failure, Trace, Tracer
+    from leakmw.heap.walk import Look
+    from leakmw.records import (
+        Diff,
+        Endpoint,
+        Engine,
+        Estimate,
+        Failure,
+        Finding,
+        Trace,
+        Tracer,
+    )
     from leakmw.settings import Settings
 
 
@@ -66,6 +79,7 @@ class Pipeline:
         self._outward = outward
         self._history = History()
         self._garbage = Garbage(meters.rss_bytes, meters.room_bytes, failed)
+        self._search = Search(meters.rss_bytes, meters.room_bytes, failed, short)
         self._number = 0
 
     def start(self) -> None:
@@ -106,9 +120,8 @@ class Pipeline:
                 engine=self._tracer.engine(),
             )
 
-        views = {span.file for endpoint in endpoints().values() for span in endpoint.views}
         trace = self._tracer.trace(
-            frozenset(views), moment.mark, lambda trace: analyse(self.store.joined(of(trace)))
+            _views(endpoints()), moment.mark, lambda trace: analyse(self.store.joined(of(trace)))
         )
         snapshot = replace(of(trace), memory=meters.memory(), engine=self._engine())
         self.store.add(snapshot)
@@ -137,10 +150,10 @@ class Pipeline:
             self._history.confirmed(),
             partial(self._garbage.waiting_at, last.number),
         )
+        visits = {name: endpoint.visits for name, endpoint in last.endpoints.items()}
+        every = self._explained(every, visits, collecting=analysis.collecting)
         found, changes = self._history.update(
-            every[: self._settings.top],
-            {finding.fingerprint for finding in every},
-            {name: endpoint.visits for name, endpoint in last.endpoints.items()},
+            every[: self._settings.top], {finding.fingerprint for finding in every}, visits
         )
         report = Report(
             id=last.id,
@@ -157,6 +170,31 @@ class Pipeline:
         )
         self.store.report = report
         self._outward(partial(self._events.report, report, changes))
+
+    def _explained(
+        self, every: Sequence[Finding], visits: Mapping[str, int], *, collecting: bool
+    ) -> tuple[Finding, ...]:
+        """Return findings with what holds them, looked for where that is due."""
+        growing = [one for one in every[: self._settings.top] if one.grows and one.born]
+        asked = [Asked(one.fingerprint, visited(one, visits)) for one in growing]
+        if self._search.due(asked):
+            self._look(growing, asked)
+        told = [
+            explained(one, self._search.known(one.fingerprint), collecting=collecting)
+            if one.grows
+            else one
+            for one in every
+        ]
+        return tuple(ranked(told))
+
+    def _look(self, growing: Sequence[Finding], asked: Sequence[Asked]) -> Look | None:
+        wanted: dict[tuple[str, int], dict[str, str]] = {}
+        for one in growing:
+            if one.born is not None:
+                place = wanted.setdefault((one.born.file, one.born.line), {})
+                place[one.growth.endpoint] = one.fingerprint
+        views = _views(self.store.snapshots[-1].endpoints)
+        return self._search.look(asked, self._tracer.births(wanted, views), Ownership(views).own)
 
     def compare(self, older: str, newer: str) -> Diff:
         """Compare two kept snapshots by their ids, in the order in which they were taken.
@@ -188,7 +226,8 @@ class Pipeline:
 
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""
-        children = self._tracer.child_cpu_seconds + self._garbage.cpu_seconds
+        looking = self._garbage.cpu_seconds + self._search.cpu_seconds
+        children = self._tracer.child_cpu_seconds + looking
         spent = time.thread_time() + children + self._tracer.hook_cpu_seconds
         return replace(self._tracer.engine(), cost_ratio=spent / (time.process_time() + children))
 
@@ -221,6 +260,10 @@ def _tracer(
     if settings.engine == "auto" and not tracemalloc.is_tracing():
         return WindowedTracer(exact, settings.overhead)
     return exact  # asked for, or its price is paid already
+
+
+def _views(endpoints: Mapping[str, Endpoint]) -> frozenset[str]:
+    return frozenset(span.file for endpoint in endpoints.values() for span in endpoint.views)
 
 
 class _Moment:

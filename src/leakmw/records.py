@@ -357,6 +357,7 @@ class Finding:
         holder: Who keeps it; ``None`` when not looked for.
         types: Share of the growth by type; ``None`` when not looked for.
         advice: What to do; ``None`` when there is none.
+        born: The site with the file as its code object names it.
     """
 
     fingerprint: str
@@ -369,6 +370,12 @@ class Finding:
     holder: Holder | None = None
     types: Mapping[str, float] | None = None
     advice: str | None = None
+    born: Frame | None = None
+
+    @property
+    def grows(self) -> bool:
+        """Whether it has not stopped."""
+        return self.verdict in {Verdict.LEAK, Verdict.SUSPECT}
 
 
 class State(StrEnum):
@@ -474,6 +481,27 @@ class Failure(NamedTuple):
         return cls(where, type(error).__qualname__, message, place or None)
 
 
+Born = Callable[[object, int], str | None]
+"""Says whose an object is, by fingerprint, from it and the address of a block of its memory;
+``None`` where nobody asks for it."""
+
+
+class Births(NamedTuple):
+    """What tells whose an object is.
+
+    Attributes:
+        of: Says it.
+        by_block: Whether by the block, so that all blocks of an object may tell.
+    """
+
+    of: Born
+    by_block: bool
+
+
+Wanted = Mapping[tuple[str, int], Mapping[str, str]]
+"""The findings that are asked for: by file and line of birth, then fingerprint by endpoint."""
+
+
 class Tracer(Protocol):
     """What knows which blocks are alive and where they were born."""
 
@@ -502,6 +530,15 @@ class Tracer(Protocol):
 
         Raises:
             SnapshotError: If memory, time or the platform do not allow it now.
+        """
+
+    def births(self, wanted: Wanted, views: frozenset[str]) -> Births:
+        """Return what tells whose an object is.
+
+        Args:
+            wanted: The findings that are asked for.
+
+            views: Files in which the app's views stand.
         """
 
     def engine(self) -> Engine:

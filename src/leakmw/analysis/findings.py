@@ -259,6 +259,7 @@ def _finding(candidate: Candidate, describe: Callable[[Traceback], Traceback]) -
         bytes_per_second=candidate.bytes_per_second,
         confidence=confidence(verdict, candidate.judgement.windows),
         evidence=candidate.judgement.evidence,
+        born=candidate.growth.site,
     )
 
 

@@ -69,7 +69,7 @@ class History:
             before = self._known.pop(finding.fingerprint, None)
             finding = _standing(finding, before)  # noqa: PLW2901  # as it is from here on
             findings.append(finding)
-            changes.extend(self._moved(finding, before, _visits(finding, visits)))
+            changes.extend(self._moved(finding, before, visited(finding, visits)))
         changes.extend(self._gone(present, visits))
         while len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
@@ -89,7 +89,7 @@ class History:
 
     def _gone(self, present: Collection[str], visits: Mapping[str, int]) -> Iterator[Change]:
         for fingerprint, known in list(self._known.items()):
-            now = _visits(known.finding, visits)
+            now = visited(known.finding, visits)
             if fingerprint in present:
                 self._known[fingerprint] = known._replace(seen=now)
             elif now - known.seen >= max(1, known.took):
@@ -117,7 +117,7 @@ def _standing(finding: Finding, before: _Known | None) -> Finding:
     )
 
 
-def _visits(finding: Finding, visits: Mapping[str, int]) -> int:
+def visited(finding: Finding, visits: Mapping[str, int]) -> int:
     """Return the visits of its endpoint, of all where it has none."""
     endpoint = finding.growth.endpoint
     return visits[endpoint] if endpoint in visits else sum(visits.values())

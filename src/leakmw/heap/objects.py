@@ -1,11 +1,17 @@
-"""Names and sizes of the app's objects, by methods of CPython alone.
+"""Names, sizes and attributes of the app's objects, by methods of CPython alone.
 
 A class of the app may have its own ``__sizeof__``, and its metaclass its own ``__getattribute__``.
 """
 
 from __future__ import annotations
 
-from types import MethodDescriptorType
+import ctypes
+import sys
+from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _NAME_LIMIT = 200
 
@@ -14,17 +20,34 @@ _name_of = type.__dict__["__qualname__"].__get__
 _module_of = type.__dict__["__module__"].__get__
 _bases_of = type.__dict__["__mro__"].__get__
 _members_of = type.__dict__["__dict__"].__get__
+_flags_of = type.__dict__["__flags__"].__get__
+
+_HAVE_GC = 1 << 14
+_MANAGED_WEAKREF, _MANAGED_DICT = 1 << 3, 1 << 4
+_POINTER = 8
 
 
 def full_name(kind: type) -> str:
     """Return module and qualified name of a type, without the module where it is a builtin."""
+    module = module_of(kind)
+    where = f"{module}." if module and module != "builtins" else ""
+    return f"{where}{_name_of(kind)}"[:_NAME_LIMIT]
+
+
+def short_name(kind: type) -> str:
+    """Return the last part of the name of a type."""
+    name: str = _name_of(kind)
+    return name.rpartition(".")[2]
+
+
+def module_of(kind: type) -> str:
+    """Return the module that a type says it is of; nothing where it says nothing of use."""
     try:
         module = _module_of(kind)
     except AttributeError:  # made by type() where no __name__ was in sight
-        module = None
+        return ""
     # A class may call its module anything, a property included.
-    where = f"{module}." if type(module) is str and module != "builtins" else ""
-    return f"{where}{_name_of(kind)}"[:_NAME_LIMIT]
+    return module if type(module) is str else ""
 
 
 def size_of(thing: object) -> int:
@@ -37,3 +60,67 @@ def size_of(thing: object) -> int:
     )
     size: int = sizeof(thing)
     return size
+
+
+def is_a(thing: object, *kinds: type) -> bool:
+    """Return whether the object is an instance of one of *kinds*, whatever it says of itself."""
+    bases = _bases_of(type(thing))
+    return any(base is kind for base in bases for kind in kinds)
+
+
+def is_collected(kind: type) -> bool:
+    """Return whether the collector walks through instances of a type: others hold nothing."""
+    return bool(_flags_of(kind) & _HAVE_GC)
+
+
+def header_bytes(kind: type) -> int:
+    """Return how far into its block of memory an instance of a type begins.
+
+    As ``_PyType_PreHeaderSize`` in CPython's ``Include/internal/pycore_object.h`` has it.
+    """
+    flags = _flags_of(kind)
+    before = _MANAGED_DICT | (_MANAGED_WEAKREF if sys.version_info >= (3, 12) else 0)
+    collected = 2 * _POINTER if flags & _HAVE_GC else 0
+    return collected + (2 * _POINTER if flags & before else 0)
+
+
+_BUFFERS: dict[object, int] = {list: 24, bytearray: 32, dict: 32, set: 40}
+"""Where a collection has the address of the block in which its entries stand: ``ob_item``,
+``ob_bytes``, ``ma_keys`` and ``table`` of the structures in CPython's ``Include/cpython``."""
+
+
+def buffer_of(thing: object) -> int:
+    """Return the address of the block in which a collection has its entries; 0 for others."""
+    offset = _BUFFERS.get(type(thing)) if type(type(thing)) is type else None
+    if offset is None:
+        return 0
+    return ctypes.c_size_t.from_address(id(thing) + offset).value
+
+
+def attributes_of(thing: object) -> dict[str, Any] | None:
+    """Return the attribute dictionary of an instance, if it has one."""
+    for base in _bases_of(type(thing)):
+        getter = _members_of(base).get("__dict__")
+        if type(getter) is GetSetDescriptorType:
+            try:
+                found = getter.__get__(thing)
+            except AttributeError:
+                return None
+            return found if type(found) is dict else None
+    return None
+
+
+def slots_of(thing: object) -> Iterator[tuple[str, Any]]:
+    """Return the names and contents of the slots of an instance that are filled."""
+    for base in _bases_of(type(thing)):
+        for name, member in tuple(_members_of(base).items()):
+            if type(member) is MemberDescriptorType:
+                try:
+                    yield name, member.__get__(thing)
+                except AttributeError:  # empty
+                    continue
+
+
+def members_of(kind: type) -> dict[str, Any]:
+    """Return what stands in the body of a class, by name."""
+    return dict(_members_of(kind))

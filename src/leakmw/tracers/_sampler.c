@@ -901,6 +901,29 @@ sampler_frame(PyObject *module, PyObject *number)
                          one->code->co_qualname);
 }
 
+PyDoc_STRVAR(find_doc,
+"find(block)\n--\n\n"
+"Return node, birth and visit of the sample of the block at an address, None if it is none.\n");
+
+static PyObject *
+sampler_find(PyObject *module, PyObject *address)
+{
+    void *block = PyLong_AsVoidPtr(address);
+    if (block == NULL && PyErr_Occurred()) {
+        return NULL;
+    }
+    if (*counter_of(block)) {
+        for (uint32_t i = slot_of(block); samples[i].block != NULL; i = (i + 1) % SLOTS) {
+            if (samples[i].block == block) {
+                Sample one = samples[i];  /* it may go while its answer is made */
+                PyObject *visit = Py_NewRef(one.visit == NULL ? Py_None : one.visit);
+                return Py_BuildValue("IIN", one.node, one.birth, visit);
+            }
+        }
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(figures_doc,
 "figures()\n--\n\n"
 "Return figures by name: whether allocations reach the hook (``reached``), the mean gap in bytes\n"
@@ -931,6 +954,7 @@ static PyMethodDef methods[] = {
     {"read", sampler_read, METH_NOARGS, read_doc},
     {"release", sampler_release, METH_O, release_doc},
     {"frame", sampler_frame, METH_O, frame_doc},
+    {"find", sampler_find, METH_O, find_doc},
     {"figures", sampler_figures, METH_NOARGS, figures_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 from leakmw import forked
 from leakmw.records import Engine, Row, SnapshotError, Trace
+from leakmw.tracers.births import UNKNOWN, traced
 from leakmw.tracers.grouping import Grouped, RawTrace, group
-from leakmw.tracers.ownership import Owner
+from leakmw.tracers.ownership import Owner, Ownership
 from leakmw.tracers.transfer import Key, keyed, pack, rows_of, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from leakmw.tracers.ownership import Ownership
+    from leakmw.records import Births, Wanted
 
     Digest = Callable[[Trace], Any]
 
@@ -91,6 +92,16 @@ class ExactTracer:
         if self._started:
             self._started = False
             tracemalloc.stop()
+
+    def births(self, wanted: Wanted, views: frozenset[str]) -> Births:
+        """Return what tells whose an object is, by its traceback.
+
+        Args:
+            wanted: The findings that are asked for.
+
+            views: Files in which the app's views stand.
+        """
+        return traced(wanted, Ownership(views)) if tracemalloc.is_tracing() else UNKNOWN
 
     def engine(self) -> Engine:
         """Describe the tracer."""

@@ -53,6 +53,11 @@ def described(traceback: Traceback) -> Traceback:
     )
 
 
+def short(file: str) -> str:
+    """Return what imports call a file."""
+    return _short(file, _roots())
+
+
 def function(frame: Frame) -> str | None:
     """Return the dotted name of the function around the line of *frame*, if the source says it.
 

@@ -87,7 +87,7 @@ def group(
 
         cap: Rows kept, those with most bytes.
     """
-    tracebacks = _Tracebacks(frame_of, ownership)
+    tracebacks = Tracebacks(frame_of, ownership)
     totals: dict[tuple[Any, ...], _Total] = {}
     own_bytes, window = 0.0, 0
     for (node, birth, size, interval, recyclable), visit in zip(
@@ -166,7 +166,7 @@ def _births(born: dict[int, list[float]]) -> tuple[Birth, ...]:
     )
 
 
-class _Tracebacks:
+class Tracebacks:
     """Resolves nodes of the hook's tree, each once."""
 
     def __init__(self, frame_of: FrameOf, ownership: Ownership) -> None:
@@ -180,6 +180,11 @@ class _Tracebacks:
         if node not in self._known:
             self._known[node] = self._resolved(node)
         return self._known[node]
+
+    def path(self, node: int) -> Traceback | None:
+        """Return the app's own frames of a node, outermost first; ``None`` if it is leakmw's."""
+        known = self.of(node)
+        return known and known[0]
 
     def _resolved(self, node: int) -> tuple[Traceback, bool | None, Traceback] | None:
         inward = tuple(self._up(node))

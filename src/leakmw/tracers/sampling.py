@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from leakmw.background import giving_way, process
 from leakmw.records import Engine, Trace
-from leakmw.tracers.ownership import Owner
-from leakmw.tracers.samples import group
+from leakmw.tracers.births import sampled
+from leakmw.tracers.ownership import Owner, Ownership
+from leakmw.tracers.samples import Tracebacks, group
 
 try:
     from leakmw.tracers import _sampler
@@ -21,6 +22,8 @@ else:
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import ContextVar
+
+    from leakmw.records import Births, Wanted
 
     Digest = Callable[[Trace], Any]
 
@@ -104,6 +107,7 @@ class SamplingTracer:
         self._ours = ours
         self._started = False
         self._own_bytes = 0
+        self._window = 0
         self._owner = Owner()
 
     def start(self) -> None:
@@ -165,6 +169,7 @@ class SamplingTracer:
                 _sampler.release(records)
             del visits
             self._own_bytes = weighted.own_bytes
+            self._window = weighted.window
             trace = Trace(
                 rows=weighted.rows,
                 complete=weighted.complete,
@@ -175,6 +180,17 @@ class SamplingTracer:
                 window=weighted.window,
             )
             return trace if digest is None else trace._replace(digest=digest(trace))
+
+    def births(self, wanted: Wanted, views: frozenset[str]) -> Births:
+        """Return what tells whose an object is, by the sample of its block.
+
+        Args:
+            wanted: The findings that are asked for.
+
+            views: Files in which the app's views stand.
+        """
+        tracebacks = Tracebacks(_sampler.frame, Ownership(views))
+        return sampled(wanted, _sampler.find, tracebacks.path, self._window)
 
     def _begin(self) -> None:
         _sampler.start(

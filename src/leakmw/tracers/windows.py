@@ -25,7 +25,7 @@ from leakmw.tracers.transfer import Key, keyed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from leakmw.records import Engine, Row, Trace
+    from leakmw.records import Births, Engine, Row, Trace, Wanted
     from leakmw.tracers.exact import ExactTracer
 
     Digest = Callable[[Trace], Any]
@@ -94,6 +94,16 @@ class WindowedTracer:
 
     def stop(self) -> None:
         """Do nothing, as well."""
+
+    def births(self, wanted: Wanted, views: frozenset[str]) -> Births:
+        """Return what tells whose an object is: nothing outside of a window.
+
+        Args:
+            wanted: The findings that are asked for.
+
+            views: Files in which the app's views stand.
+        """
+        return self._exact.births(wanted, views)
 
     def engine(self) -> Engine:
         """Describe the tracer."""

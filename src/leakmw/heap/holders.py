@@ -1,0 +1,156 @@
+"""What keeps a growth alive: where the ways to its objects part.
+
+The ways from the roots to the objects of one origin run together as far as what holds all of them,
+and part there: in the dictionary whose entries they are, in the list that was never emptied. It is
+what Eclipse's Memory Analyzer calls the accumulation point.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from leakmw.heap.containers import CACHED, measured
+from leakmw.heap.garbage import bytes_of
+from leakmw.heap.graph import WIDE, Root, is_namespace
+from leakmw.heap.objects import attributes_of, is_a, is_collected, size_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from leakmw.heap.graph import Graph
+
+MOST_WAYS = 0.5
+"""Part of the ways that must run through what is called their holder."""
+
+LEAST_BRANCHES = 3
+"""Ways that must part at it, if there are as many."""
+
+
+class Held(NamedTuple):
+    """What holds the objects of one origin.
+
+    Attributes:
+        holder: Where the ways part; ``None`` where they have nothing in common, not even a root.
+        owner: The instance whose attribute it is, if it is one.
+        chain: The way to it, from the root on.
+        tails: What comes after it on each way through it.
+        reached: Ways in all.
+        garbage: Objects of the origin to which there is no way.
+    """
+
+    holder: Any
+    owner: Any
+    chain: tuple[Any, ...]
+    tails: tuple[tuple[Any, ...], ...]
+    reached: int
+    garbage: int
+
+
+def held(graph: Graph, things: Sequence[object]) -> Held:
+    """Find what holds *things*, all of one origin."""
+    chains = [chain for thing in things if (chain := graph.chain(thing))]
+    garbage = len(things) - len(chains)
+    through, depth = _parting(chains)
+    if not depth:
+        return Held(None, None, (), (), len(chains), garbage)
+    way = _known(through[0][:depth])
+    tails = tuple(tuple(one[depth:]) for one in through)
+    return Held(way[-1], _owner(way), way, tails, len(chains), garbage)
+
+
+def _parting(chains: Sequence[list[Any]]) -> tuple[list[list[Any]], int]:
+    """Return the ways that run together farthest, and after how many steps they part."""
+    through, depth = list(chains), 0
+    best: tuple[list[list[Any]], int] = [], 0
+    while through:
+        together = _together([one for one in through if len(one) > depth], depth)
+        if len(together) < max(1.0, MOST_WAYS * len(chains)):
+            break
+        through, depth = together, depth + 1
+        if _may_hold(through, depth):
+            best = through, depth
+    return best
+
+
+def _together(chains: Sequence[list[Any]], index: int) -> list[list[Any]]:
+    """Return those of *chains* that have the commonest step at *index*."""
+    if not chains:
+        return []
+    ((name, _),) = Counter(id(one[index]) for one in chains).most_common(1)
+    return [one for one in chains if id(one[index]) == name]
+
+
+def _may_hold(through: Sequence[Sequence[Any]], depth: int) -> bool:
+    """Say whether the last common step is where ways part, or a container that may have many."""
+    way = through[0][:depth]
+    if is_namespace(way):
+        return False
+    branches = {id(one[depth]) for one in through if len(one) > depth}
+    parts = len(branches) >= min(LEAST_BRANCHES, len(through)) > 1
+    return parts or (type(way[-1]) is not Root and _is_long(way[-1]))
+
+
+def _is_long(step: object) -> bool:
+    length = measured(step).length
+    return type(step) is not tuple and length is not None and length >= WIDE
+
+
+def _known(way: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the way to what a developer knows: not to the dictionary inside of a cache."""
+    *before, _ = way
+    return tuple(before if before and is_a(before[-1], CACHED) else way)
+
+
+def _owner(way: Sequence[Any]) -> Any:
+    """Return the instance that has the last step of *way* as an attribute."""
+    *before, _ = way
+    if before and is_namespace(before):
+        before.pop()
+    above = before[-1] if before else None
+    if type(above) is Root or is_a(above, type):
+        return None
+    own = attributes_of(above)
+    has = own is not None and any(content is way[-1] for content in own.values())
+    return above if has else None
+
+
+class Retained(NamedTuple):
+    """What would go if a holder went.
+
+    Attributes:
+        bytes: Its size.
+        objects: How many that the collector knows.
+        types: The own bytes of those, by type.
+    """
+
+    bytes: int
+    objects: int
+    types: list[tuple[type, int]]
+
+
+def retained(roots: Iterable[object], holder: object) -> Retained:
+    """Return what only *holder* keeps: all that is not reached on any way around it."""
+    around: set[int] = {id(holder)}
+    _spread(list(roots), around)
+    only = _spread(gc.get_referents(holder), set(around))
+    kinds = {id(type(thing)): type(thing) for thing in only}
+    sizes: Counter[int] = Counter()
+    for thing in only:
+        sizes[id(type(thing))] += size_of(thing)
+    types = [(kinds[name], size) for name, size in sizes.items()]
+    return Retained(bytes_of(only), len(only), types)
+
+
+def _spread(frontier: list[Any], seen: set[int]) -> list[Any]:
+    """Walk from *frontier* to what was not *seen*; return what was met."""
+    met = []
+    while frontier:
+        thing = frontier.pop()
+        if id(thing) in seen or not is_collected(type(thing)):
+            continue
+        seen.add(id(thing))
+        met.append(thing)
+        frontier.extend(gc.get_referents(thing))
+    return met

@@ -1,0 +1,236 @@
+"""One look at the heap: what holds what grows, and which containers are long.
+
+Plain computing on a frozen copy of the process; what comes back is names and figures.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from leakmw.heap.causes import Case, cause
+from leakmw.heap.containers import measured
+from leakmw.heap.graph import OUTSIDE, THREADS, Graph, held_outside, is_namespace
+from leakmw.heap.holders import held, retained
+from leakmw.heap.naming import CALLABLES, Names
+from leakmw.heap.objects import is_a
+from leakmw.heap.paths import path
+from leakmw.heap.roots import follow_threads, modules
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import FrameType
+
+    from leakmw.heap.holders import Held
+    from leakmw.records import Births
+
+MOST_LENGTHS = 2000
+"""Containers whose length is remembered from one look to the next, the longest."""
+
+MOST_LISTED = 20
+"""Containers that are named in one look."""
+
+MOST_RETAINED = 3
+"""Holders for which it is counted what they retain: each takes another walk."""
+
+
+TYPES = 8
+"""Types named of what a holder retains."""
+
+
+class Found(NamedTuple):
+    """What holds the growth of one origin.
+
+    Attributes:
+        cause: Kind of mistake.
+        path: Name of the holder; ``None`` where there is none.
+        kind: Of container.
+        length: Its entries; ``None`` where that cannot be read.
+        cap: What it will not exceed, ``None`` if nothing says so.
+        address: Where it is, for the next look.
+        entry: Type of most of its entries.
+        objects: Objects of that origin that were found.
+        garbage: Part of those that only wait for the collector.
+        retained: Bytes that only the holder keeps, if that was counted.
+        types: Part of those by type.
+    """
+
+    cause: str
+    path: str | None
+    kind: str
+    length: int | None
+    cap: int | None
+    address: int
+    entry: str
+    objects: int
+    garbage: float
+    retained: int | None
+    types: dict[str, float]
+
+
+class Listed(NamedTuple):
+    """A container as a look lists it."""
+
+    path: str
+    kind: str
+    length: int
+    cap: int | None
+    grown: int | None
+
+
+class Look(NamedTuple):
+    """What was seen of the heap.
+
+    Attributes:
+        found: By origin.
+        lengths: Of long containers, by address and kind.
+        containers: Those that grew most since the last look, and the longest.
+        objects: Objects that the collector walks through.
+        atexit: Functions to be called at exit.
+    """
+
+    found: list[tuple[str, Found]]
+    lengths: dict[str, int]
+    containers: list[Listed]
+    objects: int
+    atexit: int
+
+
+class Ask(NamedTuple):
+    """What a look is to find.
+
+    Attributes:
+        births: Tells whose objects are to be followed.
+        own: Says whether a file is the app's.
+        shorten: Shortens the name of a file.
+        frames: The innermost of each thread.
+        before: Lengths at the last look.
+        origins: Those asked for, most important first.
+    """
+
+    births: Births
+    own: Callable[[str], bool]
+    shorten: Callable[[str], str]
+    frames: Mapping[int, FrameType]
+    before: Mapping[str, int]
+    origins: Sequence[str]
+
+
+def look(ask: Ask) -> Look:
+    """Walk the heap."""
+    every: list[Any] = gc.get_objects()
+    graph = Graph(ask.births)
+    begun = modules(ask.own)
+    graph.reach(begun)
+    stacks = follow_threads(graph, ask.frames)
+    loose = graph.unreached(every)
+    del every
+    outside = held_outside(loose)
+    graph.follow(outside, OUTSIDE)
+    waiting = graph.unreached(loose)
+    graph.note(waiting)
+    names = Names(graph.functions, ask.shorten)
+    roots = [root.thing for root in begun] + stacks + outside
+    lengths = _lengths(graph)
+    return Look(
+        found=_found(graph, ask.origins, names, roots),
+        lengths={key: length for key, (_, length) in lengths.items()},
+        containers=_listed(graph, lengths, ask.before, names),
+        objects=len(graph.parents) + len(waiting),
+        atexit=atexit._ncallbacks(),  # noqa: SLF001  # there is no other way
+    )
+
+
+def _found(
+    graph: Graph, origins: Sequence[str], names: Names, roots: Sequence[Any]
+) -> list[tuple[str, Found]]:
+    found = []
+    for index, origin in enumerate(one for one in origins if one in graph.found):
+        things = graph.found[origin]
+        holding = held(graph, things)
+        found.append((origin, _described(holding, names, roots, count=index < MOST_RETAINED)))
+    return found
+
+
+def _described(holding: Held, names: Names, roots: Sequence[Any], *, count: bool) -> Found:
+    holder = holding.holder
+    where, kind, length, cap = _holder(holding, names)
+    known = holder is not None and holder is not OUTSIDE and holder is not THREADS
+    kept = retained(roots, holder) if known and count else None
+    total = holding.reached + holding.garbage
+    return Found(
+        cause=cause(Case(holding, where or "")),
+        path=where,
+        kind=kind,
+        length=length,
+        cap=cap,
+        address=id(holder) if known else 0,
+        entry=_entry(holding, names),
+        objects=total,
+        garbage=holding.garbage / total if total else 0.0,
+        retained=kept.bytes if kept else None,
+        types=_shares(kept.types, names) if kept else {},
+    )
+
+
+def _shares(types: Sequence[tuple[type, int]], names: Names) -> dict[str, float]:
+    total = sum(size for _, size in types) or 1
+    largest = sorted(types, key=lambda one: -one[1])[:TYPES]
+    return {names.of_class(kind): size / total for kind, size in largest}
+
+
+def _holder(holding: Held, names: Names) -> tuple[str | None, str, int | None, int | None]:
+    holder = holding.holder
+    if holder is None:
+        return None, "", None, None
+    if holder is THREADS:
+        return "running threads", "threads", None, None
+    if holder is OUTSIDE:
+        exits = atexit._ncallbacks()  # noqa: SLF001  # there is no other way
+        if exits and _are_called(holding):
+            return "atexit", "atexit", exits, None
+        return "held outside of Python", "outside", None, None
+    return path(names, holding.chain, holding.owner), *measured(holder, holding.owner)
+
+
+def _are_called(holding: Held) -> bool:
+    return bool(holding.tails) and all(
+        bool(tail) and is_a(tail[0], *CALLABLES, tuple) for tail in holding.tails
+    )
+
+
+def _entry(holding: Held, names: Names) -> str:
+    kinds = Counter(names.of_type(type(tail[0])) for tail in holding.tails if tail)
+    return kinds.most_common(1)[0][0] if kinds else ""
+
+
+def _lengths(graph: Graph) -> dict[str, tuple[Any, int]]:
+    """Return the longest containers by what tells them apart at the next look."""
+    every = []
+    for thing in graph.wide:
+        if type(thing) is tuple or is_namespace(graph.chain(thing)):
+            continue
+        container = measured(thing)
+        if container.length:
+            every.append((container.length, f"{id(thing):x} {container.kind}", thing))
+    every.sort(key=lambda one: (-one[0], one[1]))
+    return {key: (thing, length) for length, key, thing in every[:MOST_LENGTHS]}
+
+
+def _listed(
+    graph: Graph,
+    lengths: Mapping[str, tuple[Any, int]],
+    before: Mapping[str, int],
+    names: Names,
+) -> list[Listed]:
+    grown = {key: length - before[key] for key, (_, length) in lengths.items() if key in before}
+    ranked = sorted(lengths, key=lambda key: (-grown.get(key, 0), -lengths[key][1]))
+    listed = []
+    for key in ranked[:MOST_LISTED]:
+        thing, length = lengths[key]
+        container = measured(thing)
+        where = path(names, graph.chain(thing))
+        listed.append(Listed(where, container.kind, length, container.cap, grown.get(key)))
+    return listed

@@ -1,0 +1,75 @@
+"""Whose an object is, by where the block of memory that it lies in was born.
+
+Called for each object of the app in a walk of the heap, in a forked child where it can.
+"""
+
+from __future__ import annotations
+
+import tracemalloc
+from typing import TYPE_CHECKING
+
+from leakmw.records import Births
+from leakmw.tracers.grouping import is_ours, origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from leakmw.records import Frame, Wanted
+    from leakmw.tracers.grouping import RawTraceback
+    from leakmw.tracers.ownership import Ownership
+
+    Find = Callable[[int], tuple[int, int, object] | None]
+    """Returns node, window of birth and visit of the sample at an address."""
+
+    PathOf = Callable[[int], tuple[Frame, ...] | None]
+    """Returns the app's own frames of a node, outermost first."""
+
+
+UNKNOWN = Births(lambda _thing, _block: None, by_block=False)
+"""Where births are not known."""
+
+
+def traced(wanted: Wanted, ownership: Ownership) -> Births:
+    """Return what tells it by the tracebacks of tracemalloc, which know no endpoint."""
+    first = {place: next(iter(endpoints.values())) for place, endpoints in wanted.items()}
+    lookup: Callable[[object], RawTraceback | None]
+    lookup = tracemalloc._get_object_traceback  # type: ignore[attr-defined]  # noqa: SLF001
+
+    def born(thing: object, _block: int) -> str | None:
+        traceback = lookup(thing)
+        if traceback is None or first.keys().isdisjoint(traceback) or is_ours(traceback):
+            return None
+        own, _ = origin(traceback, len(traceback), ownership)
+        return first.get(own[0])
+
+    return Births(born, by_block=False)
+
+
+def sampled(wanted: Wanted, find: Find, path_of: PathOf, newest: int) -> Births:
+    """Return what tells it by the samples that have outlived the window of their birth.
+
+    Args:
+        wanted: The findings that are asked for.
+
+        find: Looks up a block.
+
+        path_of: Resolves the node of its traceback.
+
+        newest: The latest window that has ended: what was born before it has outlived its own.
+    """
+
+    def born(_thing: object, block: int) -> str | None:
+        sample = find(block)
+        if sample is None:
+            return None
+        node, birth, visit = sample
+        path = path_of(node) if birth < newest else None
+        if not path:
+            return None
+        by_endpoint = wanted.get((path[-1].file, path[-1].line))
+        if by_endpoint is None:
+            return None
+        tally = getattr(visit, "endpoint", None)
+        return by_endpoint.get(getattr(tally, "name", ""))
+
+    return Births(born, by_block=True)
