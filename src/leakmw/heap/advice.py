@@ -30,9 +30,9 @@ _ADVICE = {
         "need not outlive its user belongs into a weakref.WeakValueDictionary."
     ),
     "long-lived-holder": (
-        "{path} belongs to an object that outlives the request. Keep what is of one request in a "
-        "local variable or on the request, and let {path} forget what {site} adds: by a deque with "
-        "maxlen, a removal when it was handled, or a consumer that really empties it."
+        "{path} belongs to an object that outlives the request. Keep what is of one request in "
+        "local variables or on the request, and let {path} forget what {site} adds: by a deque "
+        "with maxlen, a removal when it was handled, or a consumer that really empties it."
     ),
     "unbounded-cache": (
         "{path} has no size. Write @lru_cache(maxsize=1024) instead of @cache or maxsize=None; on "

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import gc
 from collections import Counter
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.heap.containers import CACHED, measured
 from leakmw.heap.garbage import bytes_of
 from leakmw.heap.graph import WIDE, Root, is_namespace
-from leakmw.heap.objects import attributes_of, is_a, is_collected, size_of
+from leakmw.heap.objects import attributes_of, is_a, is_collected, size_of, slots_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,11 +110,10 @@ def _owner(way: Sequence[Any]) -> Any:
     if before and is_namespace(before):
         before.pop()
     above = before[-1] if before else None
-    if type(above) is Root or is_a(above, type):
+    if type(above) is Root or is_a(above, type, FunctionType):
         return None
-    own = attributes_of(above)
-    has = own is not None and any(content is way[-1] for content in own.values())
-    return above if has else None
+    contents = [*(attributes_of(above) or {}).values(), *(one for _, one in slots_of(above))]
+    return above if any(one is way[-1] for one in contents) else None
 
 
 class Retained(NamedTuple):

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from leakmw.heap.naming import Names
 
-MOST_STEPS = 6
+MOST_STEPS = 8
 """Steps of a path that are shown; what comes before is left out from a place that says where."""
 
 ITEM = f"[{UNTOLD}]"
@@ -96,8 +96,10 @@ def _steps(names: Names, way: Sequence[Any], owner: object) -> Iterator[Step]:
         text = _edge(names, way[: index + 1], thing)
         if text:
             yield Step(text)
-        if index < len(things) - 1 or is_a(thing, *TELLING):
-            yield from _named(names, thing, wanted=text == ITEM or thing is owner)
+        if thing is owner:
+            yield Step(f"{ARROW}{names.of_type(type(thing))}", starts=True)
+        elif index < len(things) - 1 or is_a(thing, *TELLING):
+            yield from _named(names, thing, wanted=text == ITEM)
 
 
 def _named(names: Names, thing: Any, *, wanted: bool) -> Iterator[Step]:

@@ -208,7 +208,7 @@ class Search:
         with giving_way():
             mark()
             try:
-                return look(ask)
+                return look(ask._replace(copied=False))
             except RuntimeError as error:  # a dictionary has changed while it was looked at
                 raise SnapshotError(
                     f"the heap is not looked at: {reason}, and it has changed meanwhile"

@@ -5,6 +5,7 @@ Plain computing on a frozen copy of the process; what comes back is names and fi
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import gc
 from collections import Counter
@@ -31,6 +32,9 @@ MOST_LENGTHS = 2000
 
 MOST_LISTED = 20
 """Containers that are named in one look."""
+
+TIMERS = "timers of the event loop"
+"""What developers call the heap in which it has them."""
 
 MOST_RETAINED = 3
 """Holders for which it is counted what they retain: each takes another walk."""
@@ -108,6 +112,8 @@ class Ask(NamedTuple):
         frames: The innermost of each thread.
         before: Lengths at the last look.
         origins: Those asked for, most important first.
+        copied: Whether this is a copy of the process, whose frozen objects may be put back where
+            the collector shows them.
     """
 
     births: Births
@@ -116,10 +122,13 @@ class Ask(NamedTuple):
     frames: Mapping[int, FrameType]
     before: Mapping[str, int]
     origins: Sequence[str]
+    copied: bool = True
 
 
 def look(ask: Ask) -> Look:
     """Walk the heap."""
+    if ask.copied:
+        gc.unfreeze()
     every: list[Any] = gc.get_objects()
     graph = Graph(ask.births)
     begun = modules(ask.own)
@@ -192,7 +201,9 @@ def _holder(holding: Held, names: Names) -> tuple[str | None, str, int | None, i
         if exits and _are_called(holding):
             return "atexit", "atexit", exits, None
         return "held outside of Python", "outside", None, None
-    return path(names, holding.chain, holding.owner), *measured(holder, holding.owner)
+    timers = is_a(holding.owner, asyncio.BaseEventLoop) and is_a(holder, list)
+    where = TIMERS if timers else path(names, holding.chain, holding.owner)
+    return where, *measured(holder, holding.owner)
 
 
 def _are_called(holding: Held) -> bool:
