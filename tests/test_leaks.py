@@ -95,4 +95,10 @@ def test_a_leak_is_suspected_confirmed_and_resolved_once_each() -> None:
     (leak,) = seen["growing"]
     assert (leak["verdict"], leak["endpoint"]) == ("leak", "GET /leak")
     assert leak["bytes_per_request"]["estimate"] == pytest.approx(30_000, rel=0.1)
+    assert leak["cause"] == "long-lived-holder"
+    assert leak["holder"]["path"].endswith("Shop.kept")
+    assert leak["holder"]["kind"] == "list"
+    assert leak["holder"]["grows_per_request"] == pytest.approx(1.0)
+    assert leak["types"].keys() == {"bytearray"} or leak["types"] is None
+    assert "Shop.kept" in leak["advice"]
     assert [one["verdict"] for one in seen["still"]] == ["settled"]

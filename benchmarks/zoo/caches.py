@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from zoo.shops import Shop
 
 
-@leak("six mistakes", "django", "/quote", cause="unbounded-cache", holder="lru_cache of quote")
+@leak(
+    "six mistakes",
+    "django",
+    "/quote",
+    cause="unbounded-cache",
+    holder="lru_cache of cache_without_a_size.quote",
+)
 def cache_without_a_size(shop: Shop) -> None:
     """Every number is asked for once."""
 
@@ -29,7 +35,7 @@ def cache_without_a_size(shop: Shop) -> None:
     shop.add("/quote", prices)
 
 
-@leak("R39", "starlette", "/method", cause="unbounded-cache", holder="lru_cache of Basket.total")
+@leak("R39", "starlette", "/method", cause="unbounded-cache", holder="Basket.total()")
 def cache_on_a_method(shop: Shop) -> None:
     """A cached method keeps every object that it was called on."""
 

@@ -16,7 +16,7 @@ WORDS = "x" * 200
     "R01",
     "fastapi",
     "/user",
-    cause="unbounded-collection",
+    cause="long-lived-holder",
     holder="Counter.children",
 )
 def metric_for_each_path(shop: Shop) -> None:
@@ -105,7 +105,7 @@ def session_removed_on_errors_only(shop: Shop) -> None:
     shop.add("/rpc", rpc)
 
 
-@leak("R07", "starlette", "/load", cause="unbounded-collection", holder="Loader.cache_map")
+@leak("R07", "starlette", "/load", cause="long-lived-holder", holder="Loader.cache_map")
 def loader_made_once(shop: Shop) -> None:
     """A data loader that belongs to a request lives as long as the worker."""
 
@@ -190,7 +190,7 @@ def queries_of_a_debug_log(shop: Shop) -> None:
     shop.add("/rows", rows)
 
 
-@leak("R27", "django", "/task", cause="unbounded-collection", holder="Producer.pending")
+@leak("R27", "django", "/task", cause="long-lived-holder", holder="Producer.pending")
 def pending_results(shop: Shop) -> None:
     """A producer waits for results that nobody asks for."""
 

@@ -38,7 +38,7 @@ def timer_not_cancelled(shop: Shop) -> None:
     shop.add("/alive", alive)
 
 
-@leak("R32", "fastapi", "/subscribe", cause="pending-task", holder="task subscriber()")
+@leak("R32", "fastapi", "/subscribe", cause="pending-task", holder="cell tasks")
 def task_that_waits_for_ever(shop: Shop) -> None:
     """A task waits on a queue that nobody fills."""
     tasks: set[asyncio.Task[None]] = set()
@@ -110,7 +110,7 @@ def context_not_popped_on_errors(shop: Shop) -> None:
     shop.add("/login", login)
 
 
-@leak("R25", "django", "/pool", cause="thread", holder="threads")
+@leak("R25", "django", "/pool", cause="thread", holder="threading._active")
 def thread_for_some_requests(shop: Shop) -> None:
     """A pool that is made in a request and never shut down: one thread in fifty requests."""
 
@@ -149,7 +149,6 @@ def generators_left_half_way(shop: Shop) -> None:
     "flask",
     "/tree",
     cause="reference-cycle",
-    holder="the collector is off",
     everywhere=True,
 )
 def cycles_without_a_collector(shop: Shop) -> None:
@@ -182,7 +181,7 @@ def growth_in_a_worker_thread(shop: Shop) -> None:
     shop.add("/thread", thread)
 
 
-@leak("R10", "fastapi", "/mail", cause="unbounded-collection", holder="Outbox.sent")
+@leak("R10", "fastapi", "/mail", cause="long-lived-holder", holder="Outbox.sent")
 def growth_in_a_background_task(shop: Shop) -> None:
     """A task after the answer keeps what it sent."""
 

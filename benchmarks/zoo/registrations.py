@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.shops import Shop
 
 
-@leak("R14", "flask", "/sdk", cause="callback-registry", holder="logging handlers of 'sdk'")
+@leak("R14", "flask", "/sdk", cause="callback-registry", holder="Logger.handlers")
 def handler_for_each_client(shop: Shop) -> None:
     """A client adds a handler to the same logger again."""
 
@@ -26,7 +26,7 @@ def handler_for_each_client(shop: Shop) -> None:
     shop.add("/sdk", sdk)
 
 
-@leak("R15", "django", "/logged", cause="callback-registry", holder="Logger.manager.loggerDict")
+@leak("R15", "django", "/logged", cause="callback-registry", holder=".loggerDict")
 def logger_for_each_request(shop: Shop) -> None:
     """A logger lives for ever."""
 

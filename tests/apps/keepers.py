@@ -119,9 +119,9 @@ class Liar:
         type(self).asked += 1
         raise AssertionError("code of the app ran")
 
-    __eq__ = __hash__ = __len__ = __repr__ = __str__ = __bool__ = __iter__ = _lie  # type: ignore[assignment]
-    __getattr__ = __sizeof__ = __dir__ = __contains__ = _lie  # type: ignore[assignment]
-    __class__ = property(_lie)  # type: ignore[assignment]
+    __eq__ = __hash__ = __len__ = __repr__ = __str__ = __bool__ = __iter__ = _lie
+    __getattr__ = __sizeof__ = __dir__ = __contains__ = _lie
+    __class__ = property(_lie)
 
 
 LIARS: list[Liar] = []

@@ -131,6 +131,12 @@ def unreachable() -> list[Any]:
 
 def bytes_of(found: Sequence[Any]) -> int:
     """Return the memory of *found* and of what nothing else refers to."""
+    theirs = leaves_of(found)
+    return sum(map(size_of, found)) + HEADER_BYTES * len(found) + sum(map(size_of, theirs))
+
+
+def leaves_of(found: Sequence[Any]) -> list[Any]:
+    """Return what *found* refer to and nothing else does, and what is none of them."""
     named = set(map(id, found))
     leaves: dict[int, Any] = {}
     inside: Counter[int] = Counter()
@@ -139,12 +145,11 @@ def bytes_of(found: Sequence[Any]) -> int:
         inside.update(map(id, referents))
         referents.clear()
     counts = list(map(sys.getrefcount, leaves.values()))
-    theirs = [
+    return [
         thing
         for (name, thing), count in zip(leaves.items(), counts, strict=True)
         if count <= inside[name] + OURS
     ]
-    return sum(map(size_of, found)) + HEADER_BYTES * len(found) + sum(map(size_of, theirs))
 
 
 def _referents(things: Sequence[Any]) -> Iterator[list[Any]]:

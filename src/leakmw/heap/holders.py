@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.heap.containers import CACHED, measured
-from leakmw.heap.garbage import bytes_of
+from leakmw.heap.garbage import HEADER_BYTES, leaves_of
 from leakmw.heap.graph import WIDE, Root, is_namespace
 from leakmw.heap.objects import attributes_of, is_a, is_collected, size_of, slots_of
 
@@ -117,16 +117,14 @@ def _owner(way: Sequence[Any]) -> Any:
 
 
 class Retained(NamedTuple):
-    """What would go if a holder went.
+    """What would go if a holder were emptied.
 
     Attributes:
         bytes: Its size.
-        objects: How many that the collector knows.
-        types: The own bytes of those, by type.
+        types: The same by type.
     """
 
     bytes: int
-    objects: int
     types: list[tuple[type, int]]
 
 
@@ -135,12 +133,13 @@ def retained(roots: Iterable[object], holder: object) -> Retained:
     around: set[int] = {id(holder)}
     _spread(list(roots), around)
     only = _spread(gc.get_referents(holder), set(around))
-    kinds = {id(type(thing)): type(thing) for thing in only}
+    kinds: dict[int, type] = {}
     sizes: Counter[int] = Counter()
-    for thing in only:
-        sizes[id(type(thing))] += size_of(thing)
-    types = [(kinds[name], size) for name, size in sizes.items()]
-    return Retained(bytes_of(only), len(only), types)
+    for thing in (*only, *leaves_of([holder, *only])):
+        kind = type(thing)
+        kinds[id(kind)] = kind
+        sizes[id(kind)] += size_of(thing) + (HEADER_BYTES if is_collected(kind) else 0)
+    return Retained(sizes.total(), [(kinds[name], size) for name, size in sizes.items()])
 
 
 def _spread(frontier: list[Any], seen: set[int]) -> list[Any]:

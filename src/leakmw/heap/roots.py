@@ -17,8 +17,13 @@ if TYPE_CHECKING:
 
 namespace_of = vars(ModuleType)["__dict__"].__get__
 
-FrameLocals = type(sys._getframe().f_locals)  # noqa: SLF001  # from Python 3.13 on no dict
-"""What functions show their variables by."""
+
+def _locals_of_a_function() -> object:
+    return sys._getframe().f_locals  # noqa: SLF001  # there is no other way
+
+
+FrameLocals = type(_locals_of_a_function())
+"""What functions show their variables by: from Python 3.13 on no dictionary."""
 
 
 OURS = Root("leakmw", "", None)
