@@ -33,6 +33,7 @@ class Expected(NamedTuple):
 
 
 KEEPERS = {
+    "array": Expected("native-memory", "ARRAYS", "list"),
     "atexit": Expected("callback-registry", "atexit", "atexit"),
     "attribute": Expected("long-lived-holder", "RECOMMENDER → Recommender.visits", "list"),
     "bounded cache": Expected("unbounded-cache", "lru_cache of price() at", "lru_cache", 7000),
@@ -48,6 +49,7 @@ KEEPERS = {
     "finalizer": Expected("callback-registry", "weakref.finalize._registry", "dict"),
     "generator": Expected("suspended-generator", "GENERATORS", "list"),
     "handlers": Expected("callback-registry", "→ Logger.handlers", "list"),
+    "instances": Expected("growing-types", "INSTANCES", "dict"),
     "liar": Expected("unbounded-collection", "LIARS", "list"),
     "list": Expected("unbounded-collection", "LOG", "list"),
     "ordered": Expected("unbounded-collection", "ORDERED", "OrderedDict"),

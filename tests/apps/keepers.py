@@ -17,6 +17,8 @@ from collections import OrderedDict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from leakmw.heap.roots import frames
 from leakmw.heap.walk import Ask, Found, look
 from leakmw.records import Births
@@ -34,6 +36,8 @@ GENERATORS: list[Any] = []
 COROUTINES: list[Any] = []
 ERRORS: list[Exception] = []
 CLASSES: list[type] = []
+INSTANCES: dict[object, int] = {}
+ARRAYS: list[Any] = []
 THREADS: list[threading.Thread] = []
 TASKS: set[asyncio.Task[None]] = set()
 LISTENERS: dict[str, list[Callable[[], Any]]] = {"saved": []}
@@ -207,6 +211,8 @@ def keep(number: int) -> None:
     LOCAL.queries.append({"sql": key})  # kept: queries
     body = {SECRET: key, "__doc__": key}
     CLASSES.append(type(f"Made{SECRET}{number}", (), body))  # kept: types
+    INSTANCES[type("Row", (), {})()] = number  # kept: instances
+    ARRAYS.append(np.ones(1000)[:3])  # kept: array
     setattr(RECOMMENDER, f"name_{SECRET}", key)
     globals()[f"GLOBAL_{SECRET}"] = key
     LISTENERS["saved"].append(functools.partial(print, [key, number]))  # kept: callback

@@ -7,6 +7,7 @@ They are asked in the order in which they stand: what is said more precisely com
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import sys
 import threading
@@ -36,6 +37,7 @@ _REGISTRY = re.compile(
     r"listener|handler|callback|hook|observer|subscri|receiver|processor|finalize|registry\b"
 )
 _DEBUG_LOG = re.compile(r"\.(_?queries|queries_log|query_log|sql_log|debug_log)$")
+_LOGGING = (logging.Manager, logging.Logger)
 _REGISTRIES = ("logging.", "atexit", "weakref.finalize", "signal.", "gc.callbacks")
 _CACHES = ("linecache.cache", "re._cache")
 
@@ -90,7 +92,9 @@ def _is_pending(case: Case) -> bool:
 
 
 def _is_registry(case: Case) -> bool:
-    if case.path.startswith(_REGISTRIES) or case.begins(*CALLABLES):
+    if case.path.startswith(_REGISTRIES) or is_a(case.held.owner, *_LOGGING):
+        return True
+    if case.begins(*CALLABLES):
         return True
     return bool(_REGISTRY.search(case.path.lower().rpartition(".")[2]))
 
@@ -106,7 +110,8 @@ _RULES: tuple[tuple[str, Callable[[Case], bool]], ...] = (
     ("held-traceback", lambda case: case.passes(TracebackType)),
     ("suspended-generator", lambda case: case.passes(*SUSPENDED)),
     ("unbounded-cache", lambda case: case.comes_by(CACHED) or case.path.startswith(_CACHES)),
-    ("growing-types", lambda case: case.begins(type)),
+    # a class that is reached by another way does not lie behind the holder
+    ("growing-types", lambda case: case.passes(type)),
     ("native-memory", _is_native),
     ("callback-registry", _is_registry),
     ("debug-log", lambda case: bool(_DEBUG_LOG.search(case.path))),

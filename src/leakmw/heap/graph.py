@@ -17,7 +17,14 @@ from collections import Counter
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from leakmw.heap.objects import attributes_of, buffer_of, header_bytes, is_a, is_collected
+from leakmw.heap.objects import (
+    attributes_of,
+    buffer_of,
+    header_bytes,
+    is_a,
+    is_collected,
+    is_derived,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -84,6 +91,7 @@ class Graph:
     def __init__(self, births: Births) -> None:
         self._born = births.of
         self._by_block = births.by_block
+        self._array = _array()
         self._leaf: dict[int, bool] = {}
         self._headers: dict[int, int] = {}
         self.parents: dict[int, Any] = {}
@@ -109,7 +117,7 @@ class Graph:
         while frontier:
             nearer, frontier = frontier, []
             for thing in nearer:
-                referents = gc.get_referents(thing)
+                referents = gc.get_referents(thing) or self._hidden(thing)
                 if len(referents) >= WIDE:
                     self.wide.append(thing)
                 self._enter(referents, thing, frontier)
@@ -143,8 +151,15 @@ class Graph:
 
     def _met(self, kind: type) -> bool:
         self._headers[id(kind)] = header_bytes(kind)
-        is_leaf = self._leaf[id(kind)] = not is_collected(kind)
+        is_array = self._array is not None and is_derived(kind, self._array)
+        is_leaf = self._leaf[id(kind)] = not (is_collected(kind) or is_array)
         return is_leaf
+
+    def _hidden(self, thing: object) -> list[Any]:
+        """Return what an array is a view of, which the collector is not told."""
+        if self._array is None or not is_a(thing, self._array):
+            return []
+        return [vars(self._array)["base"].__get__(thing)]
 
     def _keep(self, origin: str, thing: object) -> None:
         self.counts[origin] += 1
@@ -178,6 +193,12 @@ class Graph:
             if step is None:
                 return []
         return [step, *reversed(chain)]
+
+
+def _array() -> type | None:
+    """Return NumPy's class of arrays if the app has imported it."""
+    array = getattr(sys.modules.get("numpy"), "ndarray", None)
+    return array if type(array) is type else None
 
 
 def held_outside(unreached: Sequence[object]) -> list[Any]:

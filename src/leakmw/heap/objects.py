@@ -64,8 +64,12 @@ def size_of(thing: object) -> int:
 
 def is_a(thing: object, *kinds: type) -> bool:
     """Return whether the object is an instance of one of *kinds*, whatever it says of itself."""
-    bases = _bases_of(type(thing))
-    return any(base is kind for base in bases for kind in kinds)
+    return is_derived(type(thing), *kinds)
+
+
+def is_derived(kind: type, *kinds: type) -> bool:
+    """Return whether a class is one of *kinds* or inherits from one."""
+    return any(base is one for base in _bases_of(kind) for one in kinds)
 
 
 def is_collected(kind: type) -> bool:

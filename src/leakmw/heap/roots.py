@@ -31,7 +31,9 @@ OURS = Root("leakmw", "", None)
 
 
 def modules(own: Callable[[str], bool]) -> list[Root]:
-    """Return the modules, those of the app first: where two name a thing, its own does.
+    """Return the modules, those of the app first, then by the length of their names.
+
+    Where two name the same thing, the first does.
 
     Args:
         own: Says whether a file is the app's.
@@ -42,9 +44,9 @@ def modules(own: Callable[[str], bool]) -> list[Root]:
             namespace = namespace_of(module)
             file = namespace.get("__file__")
             first = name == "__main__" or (type(file) is str and own(file))
-            roots.append((not first, Root("module", name, namespace)))
+            roots.append(((not first, len(name)), Root("module", name, namespace)))
         elif module is not None:
-            roots.append((True, Root("module", name, module)))
+            roots.append(((True, len(name)), Root("module", name, module)))
     return [root for _, root in sorted(roots, key=lambda one: one[0])]
 
 
