@@ -1,15 +1,16 @@
-"""The one part that is compiled; without it leakmw works on tracemalloc."""
+"""The parts that are compiled; without them leakmw works on tracemalloc."""
 
 from setuptools import Extension, setup
 
-setup(
-    ext_modules=[
-        Extension(
-            "leakmw.tracers._sampler",
-            ["src/leakmw/tracers/_sampler.c"],
-            extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
-            libraries=["m"],
-            optional=True,
-        )
-    ]
-)
+
+def _extension(name: str) -> Extension:
+    return Extension(
+        f"leakmw.{name}",
+        [f"src/leakmw/{name.replace('.', '/')}.c"],
+        extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+        libraries=["m"],
+        optional=True,
+    )
+
+
+setup(ext_modules=[_extension("tracers._sampler"), _extension("heap._collector")])

@@ -22,6 +22,10 @@ from leakmw.admin.messages import AdminRequest, AdminResponse
 from leakmw.admin.service import Service
 from leakmw.records import (
     Change,
+    Collecting,
+    Collections,
+    CycleGroup,
+    Cycles,
     Diff,
     Endpoint,
     Engine,
@@ -29,6 +33,7 @@ from leakmw.records import (
     Finding,
     Frame,
     Growth,
+    Inspection,
     Memory,
     Report,
     Row,
@@ -38,13 +43,14 @@ from leakmw.records import (
     State,
     Trace,
     Verdict,
+    Waiting,
     Window,
     Worker,
 )
 from leakmw.settings import PREFIX, Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from leakmw.asgi import LeakMiddleware
     from leakmw.report.events import Events
@@ -251,6 +257,39 @@ def _watch_asgi() -> Iterator[Callable[..., LeakMiddleware]]:
         face.monitor.close()
 
 
+class ShopHeap:
+    """A heap whose answers the test chooses."""
+
+    def __init__(self) -> None:
+        group = CycleGroup(
+            types=(("shop.orders.Order", 120), ("dict", 120)),
+            types_left_out=0,
+            cycles=120,
+            objects=240,
+            hanging_objects=480,
+            bytes=96_000,
+            finalizers=("shop.orders.Order",),
+            uncollectable=(),
+            frozen_objects=0,
+            kept_objects=0,
+            births=((Frame("shop/orders.py", 31, "place"), 7),),
+        )
+        self.found = Cycles(720, 96_000, (group,), 0, 0)
+        self.by_type: dict[str, dict[str, int]] = {}
+
+    def cycles(self) -> Inspection:
+        """Return what the test chose."""
+        return Inspection(self.found, seconds=0.4, pause_seconds=0.003)
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Return the same for each generation, but for its number."""
+        return tuple(Waiting(10 * number, 1000 * number) for number in range(3))
+
+    def referrers(self) -> Mapping[str, Mapping[str, int]]:
+        """Return what the test chose."""
+        return self.by_type
+
+
 class ShopMonitor:
     """A monitor whose answers the test chooses."""
 
@@ -258,6 +297,37 @@ class ShopMonitor:
         self.latest: Report | None = report
         self.kept = tuple(_snapshot(number, report) for number in (1, 2, 3))
         self.refusal: SnapshotError | None = None
+        self.heap = ShopHeap()
+        self.looks = 0
+        self.pauses: Collecting | None = Collecting(
+            report.taken_at,
+            (
+                Collections(0, 412, 0.041, 0.0009, 31_000, 0),
+                Collections(1, 37, 0.02, 0.002, 900, 0),
+                Collections(2, 0, 0.0, 0.0, 0, 0),
+            ),
+            {
+                "GET /users/{id}": (Collections(0, 12, 0.001, 0.0002, 100, 0),),
+                "POST /login": (Collections(0, 400, 0.04, 0.0009, 30_900, 0),),
+            },
+        )
+        self.born: dict[int, Frame] = {}
+
+    def collecting(self) -> Collecting | None:
+        """Return what the test chose."""
+        return self.pauses
+
+    def births(self, things: Sequence[object]) -> Sequence[Frame | None]:
+        """Return what the test chose, by what they are."""
+        return [self.born.get(id(thing)) for thing in things]
+
+    def look(self, question: Callable[[Any], Any], timeout: float) -> Any:
+        """Ask a heap whose answers are always the same."""
+        assert timeout > 0
+        self.looks += 1
+        if self.refusal is not None:
+            raise self.refusal
+        return question(self.heap)
 
     def report(self) -> Report | None:
         """Return what the test chose."""

@@ -116,6 +116,7 @@ def test_what_can_be_read(ask: Ask, path: str, media_type: str) -> None:
         ("/", "GET, HEAD, OPTIONS"),
         ("/api/snapshots", "GET, POST, HEAD, OPTIONS"),
         ("/api/gc/collect", "POST, OPTIONS"),
+        ("/api/gc/inspect", "POST, OPTIONS"),
     ],
 )
 def test_methods_are_told(ask: Ask, path: str, allowed: str) -> None:
@@ -323,6 +324,20 @@ def test_one_collection_at_a_time(ask: Ask) -> None:
     assert outer.status == 200
     assert (answers[0].status, _error(answers[0])) == (409, "collecting")
     assert ask("POST", "/api/gc/collect").status == 200
+
+
+def test_an_inspection_that_cannot_be_had_says_what_is_missing(
+    ask: Ask, shop_monitor: Any
+) -> None:
+    """Status 503, and the reason in words."""
+    shop_monitor.refusal = SnapshotError("the memory limit leaves 30 MiB")
+
+    response = ask("POST", "/api/gc/inspect")
+
+    assert (response.status, _error(response)) == (503, "no_inspection")
+    assert json.loads(response.body)["error"]["message"] == "the memory limit leaves 30 MiB"
+    shop_monitor.refusal = None
+    assert ask("POST", "/api/gc/inspect").status == 200
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from schemathesis.checks import not_a_server_error
 from schemathesis.python.asgi import shutdown_lifespans
 from schemathesis.specs.openapi.checks import ignored_auth
 from starlette.applications import Starlette
@@ -32,6 +33,9 @@ DESCRIBED = [
     for method in methods
     if method != "parameters"
 ]
+LOOKS = [one for one in DESCRIBED if one[0] in {"/api/gc/collect", "/api/gc/inspect"}]
+"""Those that look at the whole heap, which of a process that runs tests is large."""
+
 TOKEN = "a-token-of-some-length"  # the secret of tests
 WITH_TOKEN = {"Authorization": f"Bearer {TOKEN}"}
 ADDRESS = "/__leaks__/api/openapi.json"
@@ -66,6 +70,11 @@ def test_documents_are_as_described(ask: Ask, name: str, path: str) -> None:
 def test_a_collection_is_as_described(ask: Ask) -> None:
     """What came free has the promised form."""
     _validator("collection").validate(json.loads(ask("POST", "/api/gc/collect").body))
+
+
+def test_an_inspection_is_as_described(ask: Ask) -> None:
+    """What was found has the promised form."""
+    _validator("inspection").validate(json.loads(ask("POST", "/api/gc/inspect").body))
 
 
 def test_the_reports_schema_is_the_published_one() -> None:
@@ -116,12 +125,12 @@ def served(request: pytest.FixtureRequest) -> Iterator[Any]:
         shutdown_lifespans()
 
 
-@pytest.mark.parametrize(("path", "method"), DESCRIBED)
+_PATIENT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+
+@pytest.mark.parametrize(("path", "method"), [one for one in DESCRIBED if one not in LOOKS])
 @given(data=st.data())
-@settings(
-    max_examples=10,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=10, suppress_health_check=_PATIENT)
 def test_what_is_served_is_what_is_described(
     served: Any, path: str, method: str, data: st.DataObject
 ) -> None:
@@ -129,5 +138,20 @@ def test_what_is_served_is_what_is_described(
     case = data.draw(served[path][method].as_strategy())
 
     case.call_and_validate(headers=WITH_TOKEN, excluded_checks=[ignored_auth])
+
+    assert case.call().content == b"Not Found"
+
+
+@pytest.mark.parametrize(("path", "method"), LOOKS)
+@given(data=st.data())
+@settings(max_examples=2, suppress_health_check=_PATIENT)
+def test_what_takes_a_look_at_the_heap_is_as_described(
+    served: Any, path: str, method: str, data: st.DataObject
+) -> None:
+    """So is its refusal, where the machine is too busy to look in time."""
+    case = data.draw(served[path][method].as_strategy())
+    excluded = [ignored_auth, not_a_server_error]
+
+    case.call_and_validate(headers=WITH_TOKEN, excluded_checks=excluded)
 
     assert case.call().content == b"Not Found"

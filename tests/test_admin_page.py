@@ -306,3 +306,19 @@ def test_what_is_not_known_is_left_out(shop_report: Report) -> None:
     assert " per request" not in shown.words
     assert "Traceback" not in shown.words
     assert "why" not in shown.words
+
+
+def test_collections_are_shown_by_generation(shop_report: Report, shop_monitor: Any) -> None:
+    """How many, how long, what they brought; without anybody who counts them there is no table."""
+    shown = Read(report_page(shop_report, (), shop_monitor.pauses))
+    place = shown.words.index("generation 0")
+    assert shown.words[place : place + 6] == [
+        "generation 0",
+        "412",
+        "0.041 s",
+        "0.001 s",
+        "31,000",
+        "0",
+    ]
+    assert "Since 2026-11-22 12:00:00 UTC" in shown.words
+    assert "Garbage collector" not in Read(report_page(shop_report, ())).words

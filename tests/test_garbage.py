@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 import gc
 import itertools
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -149,6 +151,34 @@ def what_garbage_alone_refers_to_counts_with_it() -> None:
     assert len(shared) == 1_000_000
 
 
+def what_hangs_on_it_counts_however_far_away() -> None:
+    """Through dictionaries and tuples that the collector does not look at."""
+    for _ in range(10):
+        Told(bytes(10)).__dict__["far"] = {"a": {"b": (bytes(60_000),)}}
+    assert 600_000 < bytes_of(unreachable()) < 700_000
+
+
+def no_metaclass_of_the_app_is_asked() -> None:
+    """As a counter would do that is filled from something it has not met."""
+    asked: list[bool] = []
+
+    class Asking(abc.ABCMeta):
+        def __subclasscheck__(cls, kind: type) -> bool:
+            asked.append(True)
+            return super().__subclasscheck__(kind)
+
+    class Rates(Mapping[str, int], metaclass=Asking):
+        """A mapping of the app's own: who asks whether something is one asks its metaclass."""
+
+    Told()
+    asked.clear()
+    found = bytes_of(unreachable())
+    assert (found > 0, asked) == (True, [])
+    assert not issubclass(type(iter(())), Mapping)
+    assert asked == [True]
+    assert Rates.__mro__[1] is Mapping
+
+
 def _garbage(**known: Any) -> tuple[Garbage, list[tuple[str, BaseException]]]:
     failures: list[tuple[str, BaseException]] = []
     garbage = Garbage(
@@ -201,6 +231,8 @@ getattr(test_garbage, sys.argv[1])()
         what_is_held_is_no_garbage,
         no_code_of_the_app_runs,
         what_garbage_alone_refers_to_counts_with_it,
+        what_hangs_on_it_counts_however_far_away,
+        no_metaclass_of_the_app_is_asked,
         pytest.param(a_child_looks_and_the_app_keeps_its_garbage, marks=FORKS),
         pytest.param(it_is_looked_at_the_more_seldom_the_more_often_it_was, marks=FORKS),
     ],

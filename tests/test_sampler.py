@@ -644,3 +644,47 @@ def test_starting_reading_and_ending_race_with_all_that_allocates() -> None:
             thread.join()
     assert _sampler.figures()["live"] == 0
     assert _sampler.figures()["nodes"] == 0
+
+
+class Slotted:
+    """Has neither an attribute dictionary nor weak references."""
+
+    __slots__ = ("itself",)
+
+
+class Usual:
+    """Has both, before the object itself."""
+
+
+@pytest.mark.parametrize(
+    "make", [Slotted, Usual, lambda: type("Made", (), {}), object, lambda: bytearray(50)]
+)
+def test_an_object_knows_where_it_was_born(make: Callable[[], object]) -> None:
+    """If it was sampled, whatever stands before it in its block; an older one does not."""
+    older = make()
+    with sampled(interval=1):
+        made = [make() for _ in range(20)]
+        frames = [_sampler.birth(one) for one in made]
+        assert _sampler.birth(older) is None
+    known = [one for one in frames if one is not None]
+    assert len(known) > 10
+    for frame in known:
+        assert any(file == __file__ and "knows_where" in name for file, _, name in frame)
+    assert [_sampler.birth(one) for one in made] == [None] * 20
+
+
+def test_what_may_have_been_somebody_elses_has_no_birth() -> None:
+    """Python hands out dead lists, dictionaries, tuples and floats again without asking."""
+    with sampled(interval=1):
+        made: list[object] = [[1], {"a": 1}, (object(),), float(str(1.5))]
+        assert [_sampler.birth(one) for one in made] == [None] * 4
+
+
+def test_births_are_told_while_samples_come_and_go() -> None:
+    """The traceback is held while it is read, even if reading it is what is sampled."""
+    with sampled(interval=1, frames=128):
+        made = [Usual() for _ in range(200)]
+        for _ in range(20):
+            for one in made:
+                _sampler.birth(one)
+        assert _sampler.birth(made[0]) is not None

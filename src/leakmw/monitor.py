@@ -9,37 +9,34 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, giving_way, outward, process
 from leakmw.pipeline import Pipeline, samples
-from leakmw.records import UNMATCHED, Failure, Snapshot, SnapshotError, Visit
+from leakmw.records import UNMATCHED, Failure, Snapshot, Visit
+from leakmw.tickets import POLL_SECONDS, Tickets
 from leakmw.visits.current import CURRENT, OURS
 from leakmw.visits.endpoints import Endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from leakmw.records import Diff, Endpoint, Report, Route
+    from leakmw.records import (
+        Answer,
+        Collecting,
+        Diff,
+        Endpoint,
+        Frame,
+        Heap,
+        Report,
+        Route,
+    )
     from leakmw.settings import Settings
     from leakmw.visits.endpoints import Tally
 
 MAX_FAILURES = 64
 """Kinds of own errors that are told apart."""
-
-POLL_SECONDS = 0.01
-"""How often a caller looks whether its snapshot is there. Sleeping is what every process model can
-do: a lock of the background thread would stop all greenlets of gevent."""
-
-
-class _Ticket:
-    """A snapshot that somebody waits for: it, or why there is none."""
-
-    __slots__ = ("outcome",)
-
-    def __init__(self) -> None:
-        self.outcome: Snapshot | Failure | None = None
 
 
 class _Count:
@@ -86,7 +83,8 @@ class Monitor:
         self._begun = 0
         self._finished = 0
         self._seen = 0
-        self._tickets: deque[_Ticket] = deque()
+        self._tickets = Tickets("snapshot")
+        self._questions = Tickets("answer")
         self._failures: dict[tuple[str, str], _Count] = {}
         self._unsaid: deque[Failure] = deque()
         self._background: Background | None = None
@@ -189,21 +187,38 @@ class Monitor:
         Raises:
             SnapshotError: If it cannot be taken, or not in time.
         """
+        snapshot: Snapshot = self._awaited(self._tickets, None, timeout)
+        return snapshot
+
+    def look(self, question: Callable[[Heap], Answer], timeout: float) -> Answer:
+        """Ask the heap; callers that ask the same while that is under way get the same answer.
+
+        Args:
+            question: One that is known by its name: what is the same is told by that.
+
+            timeout: Longest wait in seconds.
+
+        Raises:
+            SnapshotError: If it cannot be told, or not in time.
+        """
+        answer: Answer = self._awaited(self._questions, question, timeout)
+        return answer
+
+    def _awaited(self, tickets: Tickets, question: object, timeout: float) -> Any:
         deadline = time.monotonic() + timeout
         if self._pid != process.pid:
             self._settle_in()
         while self._pid != process.pid and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)  # another thread is at it
-        ticket = _Ticket()
-        self._tickets.append(ticket)
-        self._wake()
-        while ticket.outcome is None and self._background and time.monotonic() < deadline:
-            time.sleep(POLL_SECONDS)
-        if isinstance(ticket.outcome, Snapshot):
-            return ticket.outcome
-        with suppress(ValueError):
-            self._tickets.remove(ticket)
-        raise SnapshotError(_refusal(ticket.outcome, timeout))
+        return tickets.wait(question, self._wake, lambda: self._background is not None, timeout)
+
+    def collecting(self) -> Collecting | None:
+        """Return what collections have taken; ``None`` where nobody counts them."""
+        return self._pipeline.collecting() if self._pipeline else None
+
+    def births(self, things: Sequence[object]) -> Sequence[Frame | None]:
+        """Return where each of *things* was born, as far as it is known."""
+        return self._pipeline.births(things) if self._pipeline else [None] * len(things)
 
     def diff(self, older: str, newer: str) -> Diff:
         """Compare two kept snapshots by their ids.
@@ -259,9 +274,21 @@ class Monitor:
             self._seen = finished - finished % self._settings.every
         if isinstance(outcome, Snapshot):
             self._report(outcome)
-        while outcome is not None and self._tickets:
-            self._tickets.popleft().outcome = outcome
+        if isinstance(outcome, Failure):
+            self._tickets.settle(None, None, outcome)
+        elif outcome is not None:
+            self._tickets.settle(None, outcome)
+        self._answer()
         self._speak()
+
+    def _answer(self) -> None:
+        """Ask the heap what somebody waits for, each question once."""
+        for question in self._questions.questions():
+            try:
+                self._questions.settle(question, self._built().look(question))
+            except Exception as error:  # noqa: BLE001  # the app and the thread go on
+                self.failed("heap", error)
+                self._questions.settle(question, None, Failure.of("heap", error))
 
     def _built(self) -> Pipeline:
         if self._pipeline is None:
@@ -292,12 +319,6 @@ class Monitor:
                 self._built().say(failure, count)
             except Exception:  # noqa: BLE001, S112  # there is nowhere left to say it
                 continue
-
-
-def _refusal(failure: Failure | None, timeout: float) -> str:
-    if failure is None:
-        return f"no snapshot within {timeout:g} s; look for leakmw.self_error"
-    return failure.message or f"no snapshot: it failed with {failure.kind}"
 
 
 def _unknown(_: object) -> None:

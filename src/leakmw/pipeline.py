@@ -17,6 +17,8 @@ from leakmw.analysis.forecast import Level, seconds_to_limit
 from leakmw.analysis.history import History, visited
 from leakmw.heap.explaining import explained
 from leakmw.heap.garbage import Garbage
+from leakmw.heap.inspector import Inspector
+from leakmw.heap.pauses import Pauses
 from leakmw.heap.search import Asked, Search
 from leakmw.records import Memory, Report, Snapshot
 from leakmw.report.events import Events
@@ -29,19 +31,23 @@ from leakmw.tracers.ownership import Ownership
 from leakmw.tracers.windows import WindowedTracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextvars import ContextVar
 
     from leakmw.analysis.findings import Analysis
     from leakmw.background import Outward
     from leakmw.heap.walk import Look
     from leakmw.records import (
+        Answer,
+        Collecting,
         Diff,
         Endpoint,
         Engine,
         Estimate,
         Failure,
         Finding,
+        Frame,
+        Heap,
         Trace,
         Tracer,
     )
@@ -80,14 +86,21 @@ class Pipeline:
         self._history = History()
         self._garbage = Garbage(meters.rss_bytes, meters.room_bytes, failed)
         self._search = Search(meters.rss_bytes, meters.room_bytes, failed, short)
+        self._inspector = Inspector(
+            meters.rss_bytes, meters.room_bytes, self._tracer.born, _described
+        )
+        visit, ours = current
+        self._pauses = Pauses(visit if samples(settings) else None, ours)
         self._number = 0
 
     def start(self) -> None:
-        """Start the tracer unless it runs."""
+        """Start the tracer unless it runs, and count collections."""
+        self._pauses.start()
         self._tracer.start()
 
     def close(self) -> None:
-        """Stop the tracer if leakmw started it."""
+        """Stop the tracer if leakmw started it, and count no more."""
+        self._pauses.stop()
         self._tracer.stop()
 
     def snapshot(
@@ -208,6 +221,25 @@ class Pipeline:
         first, second = sorted((kept[older], kept[newer]), key=lambda one: one.number)
         return compare(snapshots, first, second, described)
 
+    def look(self, question: Callable[[Heap], Answer]) -> Answer:
+        """Ask the heap.
+
+        Raises:
+            SnapshotError: If it cannot be told now.
+        """
+        return question(self._inspector)
+
+    def collecting(self) -> Collecting | None:
+        """Return what collections have taken; from any thread."""
+        return self._pauses.read()
+
+    def births(self, things: Iterable[object]) -> list[Frame | None]:
+        """Return where each of *things* was born, as far as it is known; from any thread."""
+        frames = list(map(self._tracer.born, things))
+        known = tuple({frame for frame in frames if frame is not None})
+        places = dict(zip(known, described(known), strict=True))
+        return [None if frame is None else places[frame] for frame in frames]
+
     def say(self, failure: Failure, count: int) -> None:
         """Log an error of leakmw's own."""
         self._outward(partial(self._events.self_error, failure, count))
@@ -226,7 +258,9 @@ class Pipeline:
 
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""
-        looking = self._garbage.cpu_seconds + self._search.cpu_seconds
+        looking = (
+            self._garbage.cpu_seconds + self._search.cpu_seconds + self._inspector.cpu_seconds
+        )
         children = self._tracer.child_cpu_seconds + looking
         spent = time.thread_time() + children + self._tracer.hook_cpu_seconds
         return replace(self._tracer.engine(), cost_ratio=spent / (time.process_time() + children))
@@ -264,6 +298,10 @@ def _tracer(
 
 def _views(endpoints: Mapping[str, Endpoint]) -> frozenset[str]:
     return frozenset(span.file for endpoint in endpoints.values() for span in endpoint.views)
+
+
+def _described(frames: Iterable[Frame]) -> Sequence[Frame]:
+    return described(tuple(frames))
 
 
 class _Moment:

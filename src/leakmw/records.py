@@ -6,13 +6,15 @@ Sizes are bytes, times are seconds or aware UTC datetimes. A field that is not k
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+Answer = TypeVar("Answer")
 
 UNMATCHED = "(unmatched)"
 """Visits that no route of the app claimed."""
@@ -444,6 +446,133 @@ class Diff:
     sites: tuple[Growth, ...]
 
 
+class Collections(NamedTuple):
+    """What the collections of one generation have taken and brought.
+
+    Attributes:
+        generation: Its number; 2 is the whole heap.
+        times: How many there were.
+        seconds: All of them together.
+        longest_seconds: The longest one.
+        collected: Objects they freed.
+        uncollectable: Objects they found and could not free.
+    """
+
+    generation: int
+    times: int
+    seconds: float
+    longest_seconds: float
+    collected: int
+    uncollectable: int
+
+
+class Collecting(NamedTuple):
+    """The collections of this process.
+
+    Attributes:
+        since: When counting began.
+        generations: One for each generation.
+        endpoints: Those of each endpoint's visits, by its name; ``None`` where visits are not
+            followed. What is ``None`` in there had no name at the time.
+    """
+
+    since: datetime
+    generations: tuple[Collections, ...]
+    endpoints: Mapping[str | None, tuple[Collections, ...]] | None
+
+
+class CycleGroup(NamedTuple):
+    """Cycles of garbage with the same types in them.
+
+    Attributes:
+        types: Objects in the cycles by the name of their type, most first.
+        types_left_out: Types that are not named.
+        cycles: How many there are.
+        objects: Objects in them.
+        hanging_objects: Objects that only they keep, and that are in no cycle.
+        bytes: Of all these, and of what nothing else refers to.
+        finalizers: Names of those types among them that have a ``__del__``.
+        uncollectable: Names of the types among them whose objects no collection frees; ``None``
+            where that cannot be told.
+        frozen_objects: Objects in the cycles that ``gc.freeze()`` has put aside.
+        kept_objects: Objects in the cycles that ``gc.garbage`` holds.
+        births: Where objects in the cycles were born and how many are known to have been, most
+            first.
+    """
+
+    types: tuple[tuple[str, int], ...]
+    types_left_out: int
+    cycles: int
+    objects: int
+    hanging_objects: int
+    bytes: int
+    finalizers: tuple[str, ...]
+    uncollectable: tuple[str, ...] | None
+    frozen_objects: int
+    kept_objects: int
+    births: tuple[tuple[Frame, int], ...]
+
+
+class Cycles(NamedTuple):
+    """The garbage that was found by reachability.
+
+    Attributes:
+        objects: All that nothing alive refers to.
+        bytes: Of them, and of what nothing else refers to.
+        groups: Cycles by the types in them, most bytes first.
+        groups_left_out: Groups that are not listed.
+        cycles_left_out: Cycles in those.
+    """
+
+    objects: int
+    bytes: int
+    groups: tuple[CycleGroup, ...]
+    groups_left_out: int
+    cycles_left_out: int
+
+
+class Inspection(NamedTuple):
+    """A look for cycles.
+
+    Attributes:
+        found: What it found.
+        seconds: How long it took.
+        pause_seconds: How long the process stood still for it.
+    """
+
+    found: Cycles
+    seconds: float
+    pause_seconds: float
+
+
+class Waiting(NamedTuple):
+    """Garbage that a collection of one generation would free, and of no younger one.
+
+    Attributes:
+        objects: Objects.
+        bytes: Of them, and of what nothing else refers to.
+    """
+
+    objects: int
+    bytes: int
+
+
+class Heap(Protocol):
+    """What may be asked of the heap; answered in a forked child.
+
+    Each raises ``SnapshotError`` where memory, time or the platform do not allow it now.
+    """
+
+    def cycles(self) -> Inspection:
+        """Find cyclic garbage without collecting it."""
+
+    def waiting(self) -> tuple[Waiting, ...]:
+        """Return the garbage of each generation."""
+
+    def referrers(self) -> Mapping[str, Mapping[str, int]]:
+        """Return by type of what ``gc.garbage`` holds how often which types refer to it."""
+
+
 class SnapshotError(Exception):
     """A snapshot could not be taken; the message says why and what to do."""
 
@@ -532,6 +661,12 @@ class Tracer(Protocol):
             SnapshotError: If memory, time or the platform do not allow it now.
         """
 
+    def born(self, thing: object) -> Frame | None:
+        """Return the app's own line in which *thing* was born; ``None`` where it is not known.
+
+        It may be asked in a forked child.
+        """
+
     def births(self, wanted: Wanted, views: frozenset[str]) -> Births:
         """Return what tells whose an object is.
 
@@ -582,6 +717,19 @@ class Monitored(Protocol):
         Raises:
             KeyError: If one of them is not kept.
             SnapshotError: If they cannot be compared.
+        """
+
+    def collecting(self) -> Collecting | None:
+        """Return what collections have taken; ``None`` where nobody counts them."""
+
+    def births(self, things: Sequence[object]) -> Sequence[Frame | None]:
+        """Return where each of *things* was born; ``None`` where it is not known."""
+
+    def look(self, question: Callable[[Heap], Answer], timeout: float) -> Answer:
+        """Ask the heap; callers that ask the same while that is under way get the same answer.
+
+        Raises:
+            SnapshotError: If it cannot be told, or not within *timeout* seconds.
         """
 
 

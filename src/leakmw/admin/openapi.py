@@ -60,6 +60,8 @@ def _paths() -> Document:
     one = _read("One of the snapshots", _json("snapshot"), 404)
     described = _read("This description", {JSON: {"schema": {"type": "object"}}})
     collected = _change("Collect garbage", _response("Collected", _json("collection")), 200, 409)
+    found = _response("Looked", _json("inspection"))
+    inspected = _change("Find cyclic garbage without collecting it", found, 200, 503)
     return {
         "/": {"get": page},
         "/diff": {"get": _read("Growth as a page", _strings(HTML), 400, 404, 409)} | _COMPARED,
@@ -71,6 +73,7 @@ def _paths() -> Document:
         | _COMPARED,
         "/api/gc": {"get": _read("The garbage collector and what it left", _json("gc"))},
         "/api/gc/collect": {"post": collected},
+        "/api/gc/inspect": {"post": inspected},
         "/api/openapi.json": {"get": described},
     }
 
@@ -135,21 +138,60 @@ def _list(items: Document) -> Document:
     return {"type": "array", "items": items}
 
 
-_COUNT = {"type": "integer", "minimum": 0}
-_TEXT = {"type": "string"}
+_COUNT: Document = {"type": "integer", "minimum": 0}
+_TEXT: Document = {"type": "string"}
+_SECONDS = {"type": "number", "minimum": 0}
 _BYTES = {"type": ["integer", "null"], "minimum": 0}
+_PLACE: Document = {"file": _TEXT, "line": _COUNT, "function": {"type": ["string", "null"]}}
+_TYPES = _list(_object(type=_TEXT, count=_COUNT))
 
 _GROUP = _object(
     type=_TEXT,
-    born_at={
-        "oneOf": [
-            _object(file=_TEXT, line=_COUNT),
-            {"type": "null", "description": "tracemalloc did not see it."},
-        ]
-    },
+    born_at={"oneOf": [_object(**_PLACE), {"type": "null", "description": "No tracer saw it."}]},
     count=_COUNT,
     bytes=_COUNT | {"description": "Their own, without what they refer to."},
+    referrers=_TYPES
+    | {
+        "type": ["array", "null"],
+        "description": "Objects of which types refer to one of this type; null if not known.",
+    },
 )
+
+_PAUSES = _list(
+    _object(
+        generation=_COUNT,
+        collections=_COUNT,
+        seconds=_SECONDS,
+        longest_seconds=_SECONDS,
+        collected=_COUNT,
+        uncollectable=_COUNT,
+    )
+)
+
+_CYCLES = _object(
+    types=_TYPES | {"description": "What the cycles are made of, most first."},
+    types_left_out=_COUNT,
+    cycles=_COUNT,
+    objects=_COUNT | {"description": "In the cycles."},
+    hanging_objects=_COUNT | {"description": "That only these cycles keep, and are in none."},
+    bytes=_COUNT | {"description": "Of all these, and of what nothing else refers to."},
+    finalizers=_list(_TEXT) | {"description": "Types among them that have a __del__."},
+    uncollectable=_list(_TEXT)
+    | {
+        "type": ["array", "null"],
+        "description": "Types in the cycles whose objects no collection frees; null if not known.",
+    },
+    frozen_objects=_COUNT | {"description": "That gc.freeze() has put aside: none is collected."},
+    kept_objects=_COUNT | {"description": "That gc.garbage holds."},
+    born_at=_list(_object(**_PLACE, count=_COUNT))
+    | {"description": "Where objects in the cycles were born, as far as a tracer saw them."},
+)
+
+_COLLECTED: Document = {
+    "unreachable_objects": _COUNT | {"description": "Found by the collector."},
+    "freed_objects": _COUNT | {"description": "Those of them that are gone."},
+    "bytes": _BYTES | {"description": "Of what was found just before; null if not known."},
+}
 
 _OWN = {
     "error": _object(error=_object(code=_TEXT, message=_TEXT)),
@@ -161,6 +203,17 @@ _OWN = {
         stats=_list(_object(collections=_COUNT, collected=_COUNT, uncollectable=_COUNT)),
         debug=_list(_TEXT) | {"description": "Names of the debugging flags that are set."},
         frozen_objects=_COUNT,
+        pauses=_object(
+            since={"type": "string", "format": "date-time"},
+            generations=_PAUSES,
+            endpoints=_list(_object(endpoint={"type": ["string", "null"]}, generations=_PAUSES))
+            | {
+                "type": ["array", "null"],
+                "description": "Most seconds first; null where visits are not followed.",
+            },
+            endpoints_left_out=_COUNT,
+        )
+        | {"type": ["object", "null"], "description": "null where collections are not counted."},
         garbage=_object(
             length=_COUNT | {"description": "Objects in gc.garbage."},
             examined=_COUNT | {"description": "Objects of it that were looked at."},
@@ -169,9 +222,19 @@ _OWN = {
         ),
     ),
     "collection": _object(
-        unreachable_objects=_COUNT | {"description": "Found by the collector."},
-        freed_objects=_COUNT | {"description": "Those of them that are gone."},
+        **_COLLECTED,
+        missing={"type": ["string", "null"], "description": "Why the bytes are not known."},
+        generations=_list(_object(generation=_COUNT, **_COLLECTED, seconds=_SECONDS)),
         rss_bytes=_object(before=_BYTES, after=_BYTES),
-        seconds={"type": "number", "minimum": 0},
+        seconds=_SECONDS,
+    ),
+    "inspection": _object(
+        objects=_COUNT | {"description": "That nothing alive refers to."},
+        bytes=_COUNT,
+        groups=_list(_CYCLES) | {"description": "Cycles by the types in them, most bytes first."},
+        groups_left_out=_COUNT,
+        cycles_left_out=_COUNT,
+        seconds=_SECONDS,
+        pause_seconds=_SECONDS | {"description": "How long the process stood still."},
     ),
 }

@@ -15,7 +15,7 @@ from leakmw.report import humane, wording
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leakmw.records import Diff, Report, Snapshot
+    from leakmw.records import Collecting, Diff, Report, Snapshot
 
 _API = {
     "report": "api/report",
@@ -25,8 +25,10 @@ _API = {
 }
 
 
-def report_page(report: Report, kept: Sequence[Snapshot]) -> str:
-    """Return the page that shows *report* and the snapshots that are *kept*."""
+def report_page(
+    report: Report, kept: Sequence[Snapshot], collecting: Collecting | None = None
+) -> str:
+    """Return the page that shows *report*, the snapshots that are *kept*, and collections."""
     facts = wording.facts(report)
     return _document(
         wording.title(report),
@@ -36,6 +38,7 @@ def report_page(report: Report, kept: Sequence[Snapshot]) -> str:
         findings(report.findings),
         _section("Endpoints", tables.endpoints(report.endpoints) if report.endpoints else None),
         _section("Process", labelled(facts)),
+        _section("Garbage collector", tables.collections(collecting) if collecting else None),
         _snapshots(kept),
     )
 

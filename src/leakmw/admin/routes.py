@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from leakmw.admin import collector, page
+from leakmw.admin import page
 from leakmw.admin.access import page_from, parameters
+from leakmw.admin.collector import Collector
 from leakmw.admin.messages import (
     CSS,
     HTML,
@@ -50,6 +51,7 @@ class Routes:
     def __init__(self, settings: Settings, monitored: Monitored) -> None:
         self._settings = settings
         self._monitored = monitored
+        self._collector = Collector(monitored)
         self._collecting = threading.Lock()
         self._table: Mapping[str, Mapping[str, Handler]] = {
             "": {"GET": self._to_page},
@@ -62,6 +64,7 @@ class Routes:
             "/api/diff": {"GET": self._diff},
             "/api/gc": {"GET": self._gc},
             "/api/gc/collect": {"POST": self._collect},
+            "/api/gc/inspect": {"POST": self._inspect},
             "/api/openapi.json": {"GET": self._openapi},
         }
 
@@ -88,7 +91,7 @@ class Routes:
             kept = self._monitored.snapshots()
             if report is None:
                 return written(page.waiting_page(self._waiting(), kept), HTML)
-            return written(page.report_page(report, kept), HTML)
+            return written(page.report_page(report, kept, self._monitored.collecting()), HTML)
         if report is None:
             return written(f"{self._waiting()}\n", media_type)
         return written(text(report) if media_type == TEXT else markdown(report), media_type)
@@ -149,15 +152,21 @@ class Routes:
             raise AdminError(409, "not_comparable", str(error)) from error
 
     def _gc(self, _request: AdminRequest) -> AdminResponse:
-        return document(collector.state())
+        return document(self._collector.state())
 
     def _collect(self, _request: AdminRequest) -> AdminResponse:
         if not self._collecting.acquire(blocking=False):
             raise AdminError(409, "collecting", "A collection is under way. Try again after it.")
         try:
-            return document(collector.collect())
+            return document(self._collector.collect())
         finally:
             self._collecting.release()
+
+    def _inspect(self, _request: AdminRequest) -> AdminResponse:
+        try:
+            return document(self._collector.inspect())
+        except SnapshotError as error:
+            raise AdminError(503, "no_inspection", str(error)) from error
 
     def _openapi(self, request: AdminRequest) -> AdminResponse:
         return document(description(f"{request.prefix}{self._settings.path}"))

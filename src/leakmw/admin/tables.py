@@ -12,7 +12,7 @@ from leakmw.report import humane, wording
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from leakmw.records import Growth, Snapshot
+    from leakmw.records import Collecting, Collections, Growth, Snapshot
 
 ROWS_SHOWN = 15
 """Rows that are open to view; the rest is folded."""
@@ -39,6 +39,13 @@ def sites(growths: Sequence[Growth]) -> Markup:
         for growth in growths
     ]
     return _table(("Site", "Endpoint"), _FIGURES, rows)
+
+
+def collections(collecting: Collecting) -> Markup:
+    """Return what collections took and brought, by generation."""
+    rows = [_collections(one) for one in collecting.generations]
+    since = f"Since {humane.moment(collecting.since)}"
+    return _table((since,), ("Collections", "Time", "Longest", "Freed", "Not to be freed"), rows)
 
 
 def snapshots(kept: Sequence[Snapshot]) -> Markup:
@@ -75,6 +82,18 @@ def _site(growth: Growth) -> Markup:
     if not growth.traceback:
         return place(growth.site)
     return fold(place(growth.site), traceback(growth.traceback))
+
+
+def _collections(one: Collections) -> Markup:
+    return element(
+        "tr",
+        element("td", f"generation {one.generation}"),
+        _number(f"{one.times:,}"),
+        _number(humane.duration(one.seconds)),
+        _number(humane.duration(one.longest_seconds)),
+        _number(f"{one.collected:,}"),
+        _number(f"{one.uncollectable:,}"),
+    )
 
 
 def _snapshot(snapshot: Snapshot, previous: Snapshot | None, first: Snapshot) -> Markup:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import gc
 import sys
 import tracemalloc
-from collections import Counter
+
+# update() asks whether it was given a Mapping: a metaclass of the app may answer that
+from collections import Counter, _count_elements  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING
 
-from leakmw import forked
+from leakmw.heap.child import Child
 from leakmw.heap.objects import size_of
 from leakmw.records import SnapshotError
 
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 60.0
 """After which the child that walks the heap is killed."""
-
-TABLES_BYTES = 256 << 20
-"""What the child may take for its tables on top of a copy of the process."""
 
 BATCH = 10_000
 """Objects whose neighbors are listed at once."""
@@ -44,9 +43,6 @@ class Garbage:
         room_bytes: Says what it may take more.
 
         failed: Told why it could not be looked at.
-
-    Attributes:
-        cpu_seconds: What the children have used.
     """
 
     def __init__(
@@ -55,12 +51,15 @@ class Garbage:
         room_bytes: Callable[[], int],
         failed: Callable[[str, BaseException], None],
     ) -> None:
-        self._rss_bytes = rss_bytes
-        self._room_bytes = room_bytes
+        self._child = Child(rss_bytes, room_bytes)
         self._failed = failed
         self._looked: tuple[int, int | None] = (0, None)
         self._next, self._gap = 0, 1
-        self.cpu_seconds = 0.0
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What the children have used."""
+        return self._child.cpu_seconds
 
     def waiting_at(self, number: int) -> int | None:
         """Return the bytes that a full collection would free.
@@ -78,28 +77,10 @@ class Garbage:
 
     def _look(self) -> int | None:
         try:
-            needed = self._affordable()
-            outcome = forked.run(_work, _nothing, seconds=DEADLINE_SECONDS, memory_bytes=needed)
-        except (forked.ForkError, forked.ChildError, SnapshotError) as error:
+            return int(self._child.run(_work, DEADLINE_SECONDS).result)
+        except SnapshotError as error:
             self._failed("heap", error)
             return None
-        self.cpu_seconds += outcome.cpu_seconds
-        return int(outcome.result)
-
-    def _affordable(self) -> int:
-        """Return the bytes that the child may take; raise if the limits leave less."""
-        needed = (self._rss_bytes() or 0) + TABLES_BYTES
-        room = self._room_bytes()
-        if room < needed:
-            raise SnapshotError(
-                f"garbage is not looked for: it takes up to {needed >> 20} MiB for a moment and "
-                f"the memory limit leaves {room >> 20} MiB"
-            )
-        return needed
-
-
-def _nothing() -> None:
-    """Nothing is counted at the moment of this fork."""
 
 
 def _work() -> bytes:
@@ -107,18 +88,25 @@ def _work() -> bytes:
     return str(bytes_of(unreachable())).encode()
 
 
-def unreachable() -> list[Any]:
-    """Return what a full collection would free, of all that the collector looks at.
+def unreachable(objects: Sequence[Any] | None = None, through: object = None) -> list[Any]:
+    """Return what a collection of *objects* would free.
 
-    What was frozen holds what it refers to, as it does for the collector.
+    What is not among them holds what it refers to: what was frozen, or is of an older generation.
+
+    Args:
+        objects: Straight from the collector, and referred to by nothing else of ours; all that it
+            looks at unless given.
+
+        through: One of them that is taken to hold nothing.
     """
-    objects = gc.get_objects()
+    objects = gc.get_objects() if objects is None else objects
     every = dict(zip(map(id, objects), map(sys.getrefcount, objects), strict=True))
     inside: Counter[int] = Counter()
     for referents in _referents(objects):
-        inside.update(filter(every.__contains__, map(id, referents)))
+        _count_elements(inside, filter(every.__contains__, map(id, referents)))
     frontier = [thing for thing in objects if every[id(thing)] > inside[id(thing)] + OURS]
-    reached = set(map(id, frontier))
+    reached = set(map(id, frontier)) | {id(through)}
+    frontier = [thing for thing in frontier if thing is not through]
     while frontier:
         batch, frontier = frontier[-BATCH:], frontier[:-BATCH]
         for thing in gc.get_referents(*batch):
@@ -130,19 +118,32 @@ def unreachable() -> list[Any]:
 
 
 def bytes_of(found: Sequence[Any]) -> int:
-    """Return the memory of *found* and of what nothing else refers to."""
-    theirs = leaves_of(found)
-    return sum(map(size_of, found)) + HEADER_BYTES * len(found) + sum(map(size_of, theirs))
+    """Return the memory of *found* and of what nothing else refers to, however far away.
+
+    A dictionary of numbers or texts is nothing that the collector looks at: what such things keep
+    is found from one to the next.
+    """
+    known = set(map(id, found))
+    total, layer = HEADER_BYTES * len(found), found
+    while layer:
+        total += sum(map(size_of, layer))
+        layer = _theirs(layer, known)
+        known.update(map(id, layer))
+    return total
 
 
 def leaves_of(found: Sequence[Any]) -> list[Any]:
     """Return what *found* refer to and nothing else does, and what is none of them."""
-    named = set(map(id, found))
+    return _theirs(found, set(map(id, found)))
+
+
+def _theirs(things: Sequence[Any], known: set[int]) -> list[Any]:
+    """Return what only *things* refer to, without those that are *known* already."""
     leaves: dict[int, Any] = {}
     inside: Counter[int] = Counter()
-    for referents in _referents(found):
-        leaves.update((id(one), one) for one in referents if id(one) not in named)
-        inside.update(map(id, referents))
+    for referents in _referents(things):
+        leaves.update((id(one), one) for one in referents if id(one) not in known)
+        _count_elements(inside, map(id, referents))
         referents.clear()
     counts = list(map(sys.getrefcount, leaves.values()))
     return [

@@ -8,10 +8,12 @@ from __future__ import annotations
 import ctypes
 import sys
 from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+Thing = TypeVar("Thing")
 
 _NAME_LIMIT = 200
 
@@ -48,6 +50,30 @@ def module_of(kind: type) -> str:
         return ""
     # A class may call its module anything, a property included.
     return module if type(module) is str else ""
+
+
+def finalizer_of(kind: type) -> object:
+    """Return what stands under ``__del__`` in the type or those it inherits from, or ``None``.
+
+    Looked for key by key: a look-up in a dictionary may compare with a key made by the app.
+    """
+    for base in _bases_of(kind):
+        for name, member in _members_of(base).items():
+            if type(name) is str and name == "__del__":
+                found: object = member
+                return found
+    return None
+
+
+def ranked(things: Iterable[Thing]) -> list[tuple[Thing, int]]:
+    """Return how often each of *things* comes, most often first.
+
+    A ``Counter`` would ask whether it was given a mapping, and with that run code of the app.
+    """
+    counts: dict[Thing, int] = {}
+    for thing in things:
+        counts[thing] = counts.get(thing, 0) + 1
+    return sorted(counts.items(), key=lambda item: -item[1])
 
 
 def size_of(thing: object) -> int:

@@ -924,6 +924,60 @@ sampler_find(PyObject *module, PyObject *address)
     Py_RETURN_NONE;
 }
 
+/* Where the block of an object begins: the collector's header, and the pointers to attributes and
+   weak references, stand before it. */
+static void *
+block_of(PyObject *object)
+{
+    size_t before = PyObject_IS_GC(object) ? GC_HEAD : 0;
+#ifdef Py_TPFLAGS_PREHEADER
+    const unsigned long pointers = Py_TPFLAGS_PREHEADER;
+#else
+    const unsigned long pointers = Py_TPFLAGS_MANAGED_DICT;
+#endif
+    if (Py_TYPE(object)->tp_flags & pointers) {
+        before += 2 * sizeof(PyObject *);
+    }
+    return (char *)object - before;
+}
+
+/* The node is held meanwhile: what is made here may be sampled, and that may thin the table. */
+static PyObject *
+frames_of(uint32_t node)
+{
+    nodes[node].users++;
+    PyObject *frames = PyList_New(0);
+    for (uint32_t i = node; frames != NULL && i != 0; i = nodes[i].parent) {
+        PyCodeObject *code = nodes[i].code;
+        PyObject *frame = Py_BuildValue("(OiO)", code->co_filename,
+                                        PyCode_Addr2Line(code, nodes[i].lasti), code->co_qualname);
+        if (frame == NULL || PyList_Append(frames, frame) < 0) {
+            Py_CLEAR(frames);
+        }
+        Py_XDECREF(frame);
+    }
+    leave(node);
+    return frames;
+}
+
+PyDoc_STRVAR(birth_doc,
+"birth(object)\n--\n\n"
+"Return file, line and qualified name of the frames in which an object was born, innermost first.\n\n"
+"Returns:\n"
+"    None if it was not sampled, or may have been somebody else's when it was.\n");
+
+static PyObject *
+sampler_birth(PyObject *module, PyObject *object)
+{
+    void *block = block_of(object);
+    for (uint32_t i = slot_of(block); samples[i].block != NULL; i = (i + 1) % SLOTS) {
+        if (samples[i].block == block && samples[i].node != 0 && !is_recyclable(&samples[i])) {
+            return frames_of(samples[i].node);
+        }
+    }
+    Py_RETURN_NONE;
+}
+
 PyDoc_STRVAR(figures_doc,
 "figures()\n--\n\n"
 "Return figures by name: whether allocations reach the hook (``reached``), the mean gap in bytes\n"
@@ -955,6 +1009,7 @@ static PyMethodDef methods[] = {
     {"release", sampler_release, METH_O, release_doc},
     {"frame", sampler_frame, METH_O, frame_doc},
     {"find", sampler_find, METH_O, find_doc},
+    {"birth", sampler_birth, METH_O, birth_doc},
     {"figures", sampler_figures, METH_NOARGS, figures_doc},
     {NULL, NULL, 0, NULL},
 };

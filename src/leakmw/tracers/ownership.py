@@ -5,6 +5,12 @@ from __future__ import annotations
 import os
 import sysconfig
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leakmw.records import Frame
 
 PACKAGE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 """Where leakmw itself lies."""
@@ -55,6 +61,15 @@ class Ownership:
         if known is None:
             known = self._known[file] = self._owns(file)
         return known
+
+    def site(self, frames: Sequence[Frame]) -> Frame | None:
+        """Return the innermost frame of the app's own, else the innermost of all.
+
+        Args:
+            frames: Innermost first.
+        """
+        own = (frame for frame in frames if self.own(frame.file))
+        return next(own, frames[0] if frames else None)
 
     def _owns(self, file: str) -> bool:
         if file.startswith(PACKAGE):

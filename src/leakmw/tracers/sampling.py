@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from leakmw.background import giving_way, process
-from leakmw.records import Engine, Trace
+from leakmw.records import Engine, Frame, Trace
 from leakmw.tracers.births import sampled
 from leakmw.tracers.ownership import Owner, Ownership
 from leakmw.tracers.samples import Tracebacks, group
@@ -109,6 +109,7 @@ class SamplingTracer:
         self._own_bytes = 0
         self._window = 0
         self._owner = Owner()
+        self._ownership = self._owner.of(frozenset())
 
     def start(self) -> None:
         """Begin sampling, unless this process does already."""
@@ -142,6 +143,11 @@ class SamplingTracer:
         """Return what a reader of the figures must know."""
         return ()
 
+    def born(self, thing: object) -> Frame | None:
+        """Return the app's own line in which *thing* was born, where a sample says so."""
+        frames = [Frame(*frame) for frame in _sampler.birth(thing) or ()]
+        return self._ownership.site(frames)
+
     def trace(
         self, views: frozenset[str], mark: Callable[[], object], digest: Digest | None = None
     ) -> Trace:
@@ -157,7 +163,7 @@ class SamplingTracer:
         self.start()
         if not _sampler.figures()["reached"]:
             _hook.renew(self._begin)  # a tracemalloc that ended has taken the hook with it
-        ownership = self._owner.of(views)
+        self._ownership = ownership = self._owner.of(views)
         started = time.perf_counter()
         mark()
         records, visits = _sampler.read()

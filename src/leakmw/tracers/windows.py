@@ -25,7 +25,7 @@ from leakmw.tracers.transfer import Key, keyed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from leakmw.records import Births, Engine, Row, Trace, Wanted
+    from leakmw.records import Births, Engine, Frame, Row, Trace, Wanted
     from leakmw.tracers.exact import ExactTracer
 
     Digest = Callable[[Trace], Any]
@@ -117,6 +117,10 @@ class WindowedTracer:
     def child_cpu_seconds(self) -> float:
         """CPU time that forked children have used."""
         return self._exact.child_cpu_seconds
+
+    def born(self, thing: object) -> Frame | None:
+        """Return the app's own line in which *thing* was born, if tracemalloc sees it now."""
+        return self._exact.born(thing)
 
     def trace(
         self, views: frozenset[str], mark: Callable[[], int], digest: Digest | None = None
