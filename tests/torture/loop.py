@@ -8,6 +8,7 @@ Exit status 0 if nothing crashed, hung, was lost or freed twice.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import random
 import signal
@@ -20,6 +21,7 @@ from collections import Counter
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from leakmw.heap import _collector
 from leakmw.tracers import _sampler
 from leakmw.tracers.samples import RECORD
 
@@ -68,13 +70,37 @@ def read() -> None:
     _sampler.release(records)
 
 
+class Thing:
+    """Something that knows where it was born."""
+
+
+def births() -> None:
+    """Ask many things where they were born, while samples come and go."""
+    for one in [Thing() for _ in range(500)]:
+        for frame in _sampler.birth(one) or ():
+            if len(frame) != 3:
+                raise AssertionError("a frame makes no sense")
+
+
+def collections() -> None:
+    """Collect in visits of all kinds, and read what was counted; begin anew now and then."""
+    if chance.random() < 0.05:
+        _collector.watch(VISIT, OURS)
+    for _ in range(300):
+        VISIT.set(chance.choice([None, OURS, object()]))
+        gc.collect(0)
+    totals, of_endpoints = _collector.read()
+    if len(totals) != 3 or len(of_endpoints) < 3:
+        raise AssertionError("what was counted makes no sense")
+
+
 def fork() -> None:
     """Have a child do all of it once."""
     pid = os.fork()
     if pid == 0:
         signal.alarm(CHILD_SECONDS)
         try:
-            for step in (restart, allocate, read, _sampler.stop):
+            for step in (restart, allocate, births, collections, read, _sampler.stop):
                 step()
         except BaseException:  # noqa: BLE001  # the status says it
             os._exit(1)
@@ -108,12 +134,15 @@ def main() -> int:
                 failed.append(f"{step.__name__}: {error!r}")
             done[step.__name__] += 1
 
-    steps = (allocate, allocate, allocate, restart, read, read, fork, cover)
+    steps = (allocate, allocate, allocate, restart, read, read, births, collections, fork, cover)
+    gc.callbacks.append(_collector.collected)
     threads = [threading.Thread(target=repeat, args=(step,)) for step in steps]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    gc.callbacks.remove(_collector.collected)
+    _collector.unwatch()
     _sampler.stop()
     figures = _sampler.figures()
     left = {name: figures[name] for name in ("live", "nodes")}
