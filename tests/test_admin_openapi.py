@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -123,6 +125,8 @@ def served(request: pytest.FixtureRequest) -> Iterator[Any]:
     finally:
         face.monitor.close()
         shutdown_lifespans()
+        while psutil.Process().children():  # a look goes on after its request has given up
+            time.sleep(0.01)
 
 
 _PATIENT = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
