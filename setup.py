@@ -8,7 +8,7 @@ def _extension(name: str) -> Extension:
         f"leakmw.{name}",
         [f"src/leakmw/{name.replace('.', '/')}.c"],
         extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
-        libraries=["m"],
+        libraries=["m", "dl"],
         optional=True,
     )
 

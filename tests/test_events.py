@@ -95,6 +95,9 @@ def test_each_report_is_said(events: Events, shop_report: Report, stream: io.Str
             "settled GET /price/{sku} shop/prices.py:17 264 KiB"
         ),
         "rss_bytes": 222_298_112,
+        "python_bytes": 92_274_688,
+        "native_bytes": 63_963_136,
+        "free_bytes": 12_582_912,
         "limit_bytes": 536_870_912,
         "seconds_to_limit": 23_400.0,
         "engine": "tracemalloc",

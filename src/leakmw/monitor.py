@@ -70,7 +70,6 @@ class Monitor:
     def __init__(self, settings: Settings, route: Callable[[Mapping[str, Any]], Route]) -> None:
         self._settings = settings
         self._route = route
-        self._step = max(1, settings.every // 2)  # the first snapshot comes after half as many
         self._follows = samples(settings)
         self._endpoints = Endpoints(settings.max_endpoints)
         self.known = self._endpoints.known if settings.endpoint is None else _unknown
@@ -80,6 +79,7 @@ class Monitor:
         self._forget()
 
     def _forget(self) -> None:
+        self._step = max(1, self._settings.every // 2)  # the first snapshot comes after so many
         self._begun = 0
         self._finished = 0
         self._seen = 0
@@ -266,6 +266,9 @@ class Monitor:
             pipeline.start()
             if self._tickets or pipeline.due(finished - self._seen):
                 outcome = pipeline.snapshot(self._endpoints.count, self._in_flight)
+            else:
+                pipeline.glance(self._endpoints.count)
+            self._step = pipeline.step
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("snapshot", error)
             outcome = Failure.of("snapshot", error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 import tracemalloc
 import uuid
@@ -11,20 +12,23 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from leakmw import meters
+from leakmw import allocators, meters
 from leakmw.analysis.findings import analyse, compare, findings, ranked
 from leakmw.analysis.forecast import Level, seconds_to_limit
+from leakmw.analysis.fragmentation import fragmentation
 from leakmw.analysis.history import History, visited
+from leakmw.analysis.native_findings import with_company
 from leakmw.heap.explaining import explained
 from leakmw.heap.garbage import Garbage
 from leakmw.heap.inspector import Inspector
 from leakmw.heap.pauses import Pauses
 from leakmw.heap.search import Asked, Search
-from leakmw.records import Memory, Report, Snapshot
+from leakmw.records import Report, Snapshot
 from leakmw.report.events import Events
 from leakmw.settings import SettingsError
+from leakmw.store.glances import Glances
 from leakmw.store.memory import MemoryStore
-from leakmw.tracers import sampling
+from leakmw.tracers import pools, sampling
 from leakmw.tracers.exact import ExactTracer
 from leakmw.tracers.functions import described, short
 from leakmw.tracers.ownership import Ownership
@@ -54,6 +58,10 @@ if TYPE_CHECKING:
     from leakmw.settings import Settings
 
 
+GLANCES = 20
+"""Glances at the C heap from one snapshot to the next, while nobody knows whose growth it is."""
+
+
 class Pipeline:
     """What one process needs to get from a snapshot to a log event. Lives on one thread.
 
@@ -80,6 +88,7 @@ class Pipeline:
         self.store = MemoryStore()
         self._settings = settings
         self._worker = meters.worker()
+        self._meters = meters.Meters(pools.read)
         self._events = Events(settings, self._worker, failed)
         self._tracer = _tracer(settings, failed, current)
         self._outward = outward
@@ -91,6 +100,8 @@ class Pipeline:
         )
         visit, ours = current
         self._pauses = Pauses(visit if samples(settings) else None, ours)
+        self._trim = allocators.Trim(failed)
+        self._glances = Glances()
         self._number = 0
 
     def start(self) -> None:
@@ -117,7 +128,8 @@ class Pipeline:
             SnapshotError: If the tracer cannot take one now.
         """
         number, name = self._number + 1, uuid.uuid4().hex[:12]
-        moment = _Moment(endpoints, in_flight)
+        moment = _Moment(endpoints, in_flight, self._meters.c_heap)
+        memory = self._meters.memory()
 
         def of(trace: Trace) -> Snapshot:
             return Snapshot(
@@ -129,17 +141,34 @@ class Pipeline:
                 endpoints=moment.endpoints,
                 in_flight=moment.in_flight,
                 collections=moment.collections,
-                memory=Memory(),
+                memory=replace(memory, **moment.c_heap),
                 engine=self._tracer.engine(),
             )
 
         trace = self._tracer.trace(
-            _views(endpoints()), moment.mark, lambda trace: analyse(self.store.joined(of(trace)))
+            _views(endpoints()),
+            moment.mark,
+            lambda trace: analyse(self.store.joined(of(trace)), self._glances.taken),
         )
-        snapshot = replace(of(trace), memory=meters.memory(), engine=self._engine())
+        snapshot = replace(of(trace), engine=self._engine())
         self.store.add(snapshot)
         self._number = number
+        self._glances.wanted = trace.digest.undecided
         return snapshot
+
+    @property
+    def step(self) -> int:
+        """Visits after which there may be something to do."""
+        return max(1, self._settings.every // (GLANCES if self._glances.wanted else 2))
+
+    def glance(self, endpoints: Callable[[], Mapping[str, Endpoint]]) -> None:
+        """Look at the C heap, if that may tell whose growth there is.
+
+        Args:
+            endpoints: Counts the visits of every endpoint.
+        """
+        if self._glances.wanted:
+            self._glances.take(self._meters.c_heap().get("native_bytes"), endpoints())
 
     def due(self, visits: int) -> bool:
         """Say whether *visits* since the last snapshot are enough for another.
@@ -165,6 +194,7 @@ class Pipeline:
         )
         visits = {name: endpoint.visits for name, endpoint in last.endpoints.items()}
         every = self._explained(every, visits, collecting=analysis.collecting)
+        every = with_company([*every, *self._unused(analysis, last.number)], sys.modules)
         found, changes = self._history.update(
             every[: self._settings.top], {finding.fingerprint for finding in every}, visits
         )
@@ -208,6 +238,13 @@ class Pipeline:
                 place[one.growth.endpoint] = one.fingerprint
         views = _views(self.store.snapshots[-1].endpoints)
         return self._search.look(asked, self._tracer.births(wanted, views), Ownership(views).own)
+
+    def _unused(self, analysis: Analysis, number: int) -> tuple[Finding, ...]:
+        """Return what is to be said of memory that nothing uses."""
+        if analysis.idle is None:
+            return ()
+        trimmed = self._trim.given_back(number) if analysis.idle.c_heap else None
+        return (fragmentation(analysis.idle, trimmed, allocators.arenas()),)
 
     def compare(self, older: str, newer: str) -> Diff:
         """Compare two kept snapshots by their ids, in the order in which they were taken.
@@ -258,9 +295,8 @@ class Pipeline:
 
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""
-        looking = (
-            self._garbage.cpu_seconds + self._search.cpu_seconds + self._inspector.cpu_seconds
-        )
+        lookers = (self._garbage, self._search, self._inspector, self._trim)
+        looking = sum(one.cpu_seconds for one in lookers)
         children = self._tracer.child_cpu_seconds + looking
         spent = time.thread_time() + children + self._tracer.hook_cpu_seconds
         return replace(self._tracer.engine(), cost_ratio=spent / (time.process_time() + children))
@@ -305,17 +341,34 @@ def _described(frames: Iterable[Frame]) -> Sequence[Frame]:
 
 
 class _Moment:
-    """What is counted at the moment that a trace shows: growth is divided by these visits."""
+    """What is counted at the moment that a trace shows: growth is divided by these visits.
+
+    Args:
+        endpoints: Counts the visits of every endpoint.
+
+        in_flight: Counts the visits being served.
+
+        c_heap: Reads the C heap; nothing if it is too early to read it again.
+    """
 
     def __init__(
-        self, endpoints: Callable[[], Mapping[str, Endpoint]], in_flight: Callable[[], int]
+        self,
+        endpoints: Callable[[], Mapping[str, Endpoint]],
+        in_flight: Callable[[], int],
+        c_heap: Callable[[], Mapping[str, int]],
     ) -> None:
         self._count = endpoints
         self._count_in_flight = in_flight
-        self.mark()
+        self._read_c_heap = c_heap
+        self.c_heap: Mapping[str, Any] = {}
+        self._look()
 
     def mark(self) -> int:
         """Count, and return all visits so far. Nothing here lets another thread run."""
+        self.c_heap = self._read_c_heap() or self.c_heap
+        return self._look()
+
+    def _look(self) -> int:
         self.endpoints = self._count()
         self.in_flight = self._count_in_flight()
         self.collections = gc.get_stats()[-1]["collections"] if gc.isenabled() else None

@@ -205,8 +205,15 @@ class Memory:
 
     Attributes:
         rss_bytes: Resident.
-        python_bytes: Python's heap.
-        native_bytes: The C heap in use.
+        pss_bytes: The same, where pages that several processes share count in part.
+        uss_bytes: What no other process has.
+        anonymous_bytes: Resident and from no file: heaps, stacks and maps.
+        shared_bytes: Resident of files and of shared memory.
+        python_bytes: Python's own allocator, of blocks up to 512 bytes, in use.
+        python_free_bytes: The same, free.
+        python_arena_bytes: All that it has mapped.
+        native_bytes: The C heap in use, larger blocks of Python's among it.
+        mapped_bytes: Part of that in blocks that are maps of their own.
         free_bytes: The C heap free.
         limit_bytes: The limit that leaves least room.
         limit_kind: ``cgroup``, ``address-space`` (``RLIMIT_AS``) or ``host``.
@@ -216,8 +223,15 @@ class Memory:
     """
 
     rss_bytes: int | None = None
+    pss_bytes: int | None = None
+    uss_bytes: int | None = None
+    anonymous_bytes: int | None = None
+    shared_bytes: int | None = None
     python_bytes: int | None = None
+    python_free_bytes: int | None = None
+    python_arena_bytes: int | None = None
     native_bytes: int | None = None
+    mapped_bytes: int | None = None
     free_bytes: int | None = None
     limit_bytes: int | None = None
     limit_kind: str | None = None
@@ -241,6 +255,19 @@ class Worker:
     started_at: datetime
 
 
+class Large(NamedTuple):
+    """What a tracer knows to lie in the C heap, and needs no other explanation.
+
+    Attributes:
+        bytes: In blocks of Python's that are too large for its own allocator, with what the C heap
+            and the tracer keep beside each.
+        variance: Of the bytes, where they are estimated.
+    """
+
+    bytes: float
+    variance: float = 0.0
+
+
 class Trace(NamedTuple):
     """What a tracer hands over for one snapshot.
 
@@ -252,6 +279,7 @@ class Trace(NamedTuple):
         seconds: How long it took, the app running on.
         pause_seconds: How long the whole process stood still for it.
         window: Number of the window that ended with it, where births are known.
+        large: What it knows of the C heap; ``None`` where it does not follow all of Python's.
         digest: What was made of the rows where they were grouped, if anything.
     """
 
@@ -262,6 +290,7 @@ class Trace(NamedTuple):
     seconds: float
     pause_seconds: float
     window: int | None = None
+    large: Large | None = None
     digest: Any = None
 
 
@@ -299,6 +328,27 @@ class Snapshot:
         return sum(endpoint.visits for endpoint in self.endpoints.values())
 
 
+class Glance(NamedTuple):
+    """The C heap at one moment between two snapshots.
+
+    Attributes:
+        clock: Monotonic seconds.
+        visits: Finished visits since the glance before, by endpoint; none of those without any.
+        native_bytes: The C heap in use.
+    """
+
+    clock: float
+    visits: Mapping[str, int]
+    native_bytes: int
+
+
+MAX_GLANCES = 512
+"""Glances kept; nobody glances any more once there are so many."""
+
+LEAST_GLANCES = 64
+"""Glances that tell more than the snapshots do."""
+
+
 class Verdict(StrEnum):
     """What a growth is, in the order in which a report lists it."""
 
@@ -317,7 +367,7 @@ class Growth:
         endpoint: Endpoint name or ``(background)``.
         visits: Visits of that endpoint in the same time.
         bytes: Growth in bytes; negative when it shrank.
-        blocks: Growth in blocks.
+        blocks: Growth in blocks; ``None`` where nobody counts them.
         bytes_per_request: Growth per visit of the endpoint; ``None`` without visits.
         site: The app's own innermost frame; ``None`` for an endpoint's total.
         traceback: A whole traceback behind the site.
@@ -326,7 +376,7 @@ class Growth:
     endpoint: str
     visits: int
     bytes: int
-    blocks: int
+    blocks: int | None
     bytes_per_request: Estimate | None = None
     site: Frame | None = None
     traceback: Traceback = ()

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from leakmw.analysis.attribution import attribute, windows
 from leakmw.analysis.confidence import confidence
 from leakmw.analysis.fitting import ratio
+from leakmw.analysis.fragmentation import idle
+from leakmw.analysis.native import outside
+from leakmw.analysis.native_findings import NATIVE, held_natively
 from leakmw.analysis.series import comparable
 from leakmw.analysis.survival import added
 from leakmw.analysis.verdicts import judge
@@ -30,8 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from leakmw.analysis.attribution import Share, Windows
+    from leakmw.analysis.fragmentation import Idle
     from leakmw.analysis.survival import Survival
     from leakmw.analysis.verdicts import Judgement
+    from leakmw.records import Glance
     from leakmw.settings import Settings
 
 MOST_SITES = 100
@@ -53,6 +58,7 @@ class Candidate(NamedTuple):
     growth: Growth
     bytes_per_second: float
     recycled: bool = False
+    native: bool = False
 
     @property
     def grows(self) -> bool:
@@ -68,19 +74,25 @@ class Analysis(NamedTuple):
         endpoints: Growth by endpoint, most growth first.
         candidates: What may become findings, worst first.
         collecting: Whether the garbage collector is on.
+        undecided: Whether glances at the C heap may tell whose growth there is.
+        idle: What nothing uses, if it is much.
     """
 
     window: Window
     endpoints: tuple[Growth, ...]
     candidates: tuple[Candidate, ...]
     collecting: bool = True
+    undecided: bool = False
+    idle: Idle | None = None
 
 
-def analyse(snapshots: Sequence[Snapshot]) -> Analysis:
+def analyse(snapshots: Sequence[Snapshot], glances: Sequence[Glance] = ()) -> Analysis:
     """Find what grew over *snapshots*. Plain computing: it runs in a forked child where it can.
 
     Args:
         snapshots: Those kept, oldest first, at least one.
+
+        glances: At the C heap, between them.
     """
     snapshots = comparable(snapshots)
     window = _window(snapshots[0], snapshots[-1])
@@ -88,7 +100,9 @@ def analyse(snapshots: Sequence[Snapshot]) -> Analysis:
         return Analysis(window, (), ())
     during = windows(snapshots)
     shares = _merged(attribute(snapshots, during))
-    candidates = [_candidate(share, during) for share in shares]
+    candidates = [_candidate(share, judge(share, during), during) for share in shares]
+    native = outside(snapshots, glances)
+    candidates += [_candidate(*one) for one in native.suspects]
     found = _explained([one for one in candidates if one.judgement.verdict is not None])
     found.sort(key=lambda one: (_RANK[one.judgement.verdict], -one.bytes_per_second))
     return Analysis(
@@ -96,6 +110,8 @@ def analyse(snapshots: Sequence[Snapshot]) -> Analysis:
         _totals(shares, during),
         tuple(found[:MOST_CANDIDATES]),
         collecting=during.collections is not None,
+        undecided=native.undecided,
+        idle=idle(snapshots),
     )
 
 
@@ -133,6 +149,8 @@ def findings(
             continue
         if candidate.judgement.ripe and finding.fingerprint in confirmed:
             finding = _leak(finding, "when it was called a leak it was no garbage")
+        elif candidate.judgement.ripe and candidate.native:
+            finding = held_natively(finding, garbage())
         elif candidate.judgement.ripe:
             finding = without_garbage(finding, garbage(), collecting=analysis.collecting)
         found.append(finding)
@@ -172,7 +190,7 @@ def _leak(ripe: Finding, said: str) -> Finding:
     return replace(
         ripe,
         verdict=Verdict.LEAK,
-        confidence=confidence(Verdict.LEAK, 0),
+        confidence=None if ripe.cause == NATIVE else confidence(Verdict.LEAK, 0),
         evidence=(*ripe.evidence[:-1], said),
     )
 
@@ -240,26 +258,30 @@ def _whole_survival(group: Sequence[Share]) -> Survival | None:
     return added(known) if known and len(known) == len(group) else None
 
 
-def _candidate(share: Share, during: Windows) -> Candidate:
+def _candidate(share: Share, judgement: Judgement, during: Windows) -> Candidate:
     return Candidate(
-        judgement=judge(share, during),
+        judgement=judgement,
         growth=_growth(share, during),
         bytes_per_second=sum(share.bytes) / sum(during.seconds),
         recycled=share.place.recycled,
+        native=share.place.native,
     )
 
 
 def _finding(candidate: Candidate, describe: Callable[[Traceback], Traceback]) -> Finding:
     growth = _described(candidate.growth, describe)
     verdict = candidate.judgement.verdict or Verdict.SUSPECT
+    cause = NATIVE if candidate.native else None
+    counted = not candidate.native
     return Finding(
-        fingerprint=_fingerprint(growth),
+        fingerprint=_fingerprint(growth, cause),
         verdict=verdict,
         growth=growth,
         bytes_per_second=candidate.bytes_per_second,
-        confidence=confidence(verdict, candidate.judgement.windows),
+        confidence=confidence(verdict, candidate.judgement.windows) if counted else None,
         evidence=candidate.judgement.evidence,
-        born=candidate.growth.site,
+        born=None if candidate.native else candidate.growth.site,
+        cause=cause,
     )
 
 
@@ -269,14 +291,14 @@ def _described(growth: Growth, describe: Callable[[Traceback], Traceback]) -> Gr
 
 
 def _growth(share: Share, during: Windows) -> Growth:
-    visits = during.visits.get(share.endpoint)
+    visits, native = during.visits.get(share.endpoint), share.place.native
     return Growth(
         endpoint=share.endpoint,
         visits=round(sum(visits or ())),
         bytes=round(sum(share.bytes)),
-        blocks=round(sum(share.blocks)),
+        blocks=None if native else round(sum(share.blocks)),
         bytes_per_request=_per_request(share, visits),
-        site=share.place.site,
+        site=None if native else share.place.site,
         traceback=share.traceback,
     )
 
@@ -325,15 +347,16 @@ def _window(first: Snapshot, last: Snapshot) -> Window:
     )
 
 
-def _fingerprint(growth: Growth) -> str:
+def _fingerprint(growth: Growth, cause: str | None = None) -> str:
+    """Return what names a finding: endpoint and site, or the cause where there is no site."""
     site = growth.site
-    named = (growth.endpoint, *(map(str, site) if site else ()))
+    named = (growth.endpoint, *(map(str, site) if site else filter(None, [cause])))
     return hashlib.sha256("\0".join(named).encode(errors="replace")).hexdigest()[:12]
 
 
 def _ignored(finding: Finding, globs: tuple[str, ...]) -> bool:
     site = finding.growth.site
     if site is None:
-        return False
+        return any(fnmatchcase(finding.cause or "", glob) for glob in globs)
     names = (site.file, f"{site.file}:{site.line}", f"{site.file}:{site.function}")
     return any(fnmatchcase(name, glob) for name in names for glob in globs)

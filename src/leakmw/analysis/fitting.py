@@ -75,6 +75,7 @@ def explain(
     *,
     preferred: str | None,
     noise: float,
+    decisive: float = DECISIVE,
 ) -> dict[str, Weight]:
     """Choose the few regressors that explain *growths*, by forward selection.
 
@@ -89,8 +90,10 @@ def explain(
             second does needs no endpoint to blame.
 
         noise: Variance of one window's growth that says nothing.
+
+        decisive: How much better one explanation must be to rule a given other out.
     """
-    search = _Search(growths, regressors, preferred, noise)
+    search = _Search(growths, regressors, preferred, noise, decisive)
     best = search.tried(())
     for step in (search.one, search.pair, search.another, search.another):
         found = step(best)
@@ -115,11 +118,13 @@ class _Search:
         regressors: Mapping[str, Sequence[float]],
         preferred: str | None,
         noise: float,
+        decisive: float,
     ) -> None:
         self._growths = growths
         self._regressors = regressors
         self._preferred = preferred
         self._count = len(growths)
+        self._decisive = decisive
         self._floor = max(self._count * noise, 1e-9)
 
     def tried(self, names: tuple[str, ...]) -> _Tried:
@@ -131,7 +136,7 @@ class _Search:
         singles = [self.tried((name,)) for name in self._short_list(())]
         best = min(singles, key=lambda single: single.rss)
         for single in singles:
-            if single.names == (self._preferred,) and self._gain(single, best) < DECISIVE:
+            if single.names == (self._preferred,) and self._gain(single, best) < self._decisive:
                 return single
         return best
 
@@ -187,7 +192,7 @@ class _Search:
         As it was searched for among many, each of them must be ruled out by so much more.
         """
         rest = tuple(other for other in chosen.names if other != name)
-        decisive = DECISIVE + 2 * math.log(len(self._regressors))
+        decisive = self._decisive + 2 * math.log(len(self._regressors))
         others = [self.tried((rival, *rest)) for rival in self._short_list(rest) if rival != name]
         left = [other for other in others if self._gain(other, chosen) < decisive]
         return tuple(other.names[0] for other in sorted(left, key=lambda other: other.rss))

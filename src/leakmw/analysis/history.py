@@ -111,7 +111,7 @@ def _standing(finding: Finding, before: _Known | None) -> Finding:
     return replace(
         finding,
         verdict=Verdict.LEAK,
-        confidence=confidence(Verdict.LEAK, 0),
+        confidence=finding.confidence and confidence(Verdict.LEAK, 0),
         evidence=(*kept, said),
         cause=finding.cause or before.finding.cause,
     )

@@ -31,6 +31,7 @@ class Place(NamedTuple):
         tagged: Whether each block carries its endpoint, so that no traceback has to tell.
         own: Whether the site is the app's own, where that is known.
         recycled: Whether others than the site may have got its objects from the interpreter.
+        native: Whether it is no site at all: what is allocated outside of Python's allocators.
     """
 
     site: Frame
@@ -39,6 +40,7 @@ class Place(NamedTuple):
     tagged: bool = False
     own: bool = True
     recycled: bool = False
+    native: bool = False
 
 
 class Series(NamedTuple):

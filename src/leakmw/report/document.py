@@ -156,8 +156,15 @@ def _memory(memory: Memory) -> Document:
     left = memory.seconds_to_limit
     return {
         "rss_bytes": memory.rss_bytes,
+        "pss_bytes": memory.pss_bytes,
+        "uss_bytes": memory.uss_bytes,
+        "anonymous_bytes": memory.anonymous_bytes,
+        "shared_bytes": memory.shared_bytes,
         "python_bytes": memory.python_bytes,
+        "python_free_bytes": memory.python_free_bytes,
+        "python_arena_bytes": memory.python_arena_bytes,
         "native_bytes": memory.native_bytes,
+        "mapped_bytes": memory.mapped_bytes,
         "free_bytes": memory.free_bytes,
         "limit_bytes": memory.limit_bytes,
         "limit_kind": memory.limit_kind,

@@ -97,7 +97,9 @@ def pace(finding: Finding) -> str:
 
 def grown(growth: Growth) -> str:
     """Return by how much, in how many requests, and how sure that is."""
-    said = f"{humane.size(growth.bytes)} in {humane.count(growth.blocks, 'block')}"
+    said = humane.size(growth.bytes)
+    if growth.blocks is not None:
+        said += f" in {humane.count(growth.blocks, 'block')}"
     if growth.visits:
         said += f" over {humane.count(growth.visits, 'request')}"
     if growth.bytes_per_request is not None and growth.bytes_per_request.low is not None:
@@ -145,9 +147,12 @@ def _memory(memory: Memory) -> str:
     meters = {
         "RSS": memory.rss_bytes,
         "Python heap": memory.python_bytes,
+        "Python heap free": memory.python_free_bytes,
         "C heap in use": memory.native_bytes,
         "C heap free": memory.free_bytes,
     }
+    if memory.uss_bytes is not None:  # it is read the more seldom the longer it takes
+        meters["shared with no other process"] = memory.uss_bytes
     read = ", ".join(
         f"{name} {humane.size(size)}" for name, size in meters.items() if size is not None
     )

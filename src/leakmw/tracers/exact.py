@@ -11,8 +11,9 @@ import tracemalloc
 from typing import TYPE_CHECKING
 
 from leakmw import forked
-from leakmw.records import Engine, Frame, Row, SnapshotError, Trace
+from leakmw.records import Engine, Frame, Large, Row, SnapshotError, Trace
 from leakmw.tracers.births import UNKNOWN, traced
+from leakmw.tracers.chunks import chunk_bytes
 from leakmw.tracers.grouping import Grouped, RawTrace, group
 from leakmw.tracers.ownership import Owner, Ownership
 from leakmw.tracers.transfer import Key, keyed, pack, rows_of, unpack
@@ -33,6 +34,9 @@ BLOCK_BYTES = 320
 
 LEAST_CHILD_BYTES = 64 << 20
 """What the child may take however few blocks there are."""
+
+CHUNKS_BYTES = 48
+"""What tracemalloc does not count of what it needs for each live block: two blocks of C's."""
 
 TRACE_BYTES = 53
 """What tracemalloc says that it needs for each live block."""
@@ -169,21 +173,21 @@ class ExactTracer:
     ) -> Trace:
         def work() -> bytes:
             _empty_interpreter_caches()
-            traces = _raw_traces()
+            large = _large(traces := _raw_traces())
             tracemalloc.stop()  # of no more use in the child, and makes all of this slow
             grouped = group(traces, ownership)
             del traces
             rows = rows_of(grouped.groups, self._rows)
-            digested = self._trace(rows, grouped, digest).digest
+            digested = self._trace(rows, grouped, large, digest).digest
             pieces = pack(rows, self._rows)
-            return marshal.dumps((pieces, grouped[1:], pickle.dumps(digested)))
+            return marshal.dumps((pieces, grouped[1:], large.bytes, pickle.dumps(digested)))
 
         memory = self._affordable()
         outcome = forked.run(work, mark, seconds=DEADLINE_SECONDS, memory_bytes=memory)
         self.child_cpu_seconds += outcome.cpu_seconds
-        pieces, rest, digested = marshal.loads(outcome.result)  # noqa: S302  # our own child's
+        pieces, rest, large_bytes, digested = marshal.loads(outcome.result)  # noqa: S302  # our own child's
         rows = tuple(unpack(pieces, self._rows))
-        return self._trace(rows, Grouped([], *rest), None)._replace(
+        return self._trace(rows, Grouped([], *rest), Large(large_bytes), None)._replace(
             how="fork",
             pause_seconds=outcome.pause_seconds,
             digest=pickle.loads(digested),  # noqa: S301  # our own child's
@@ -213,11 +217,14 @@ class ExactTracer:
         started = time.perf_counter()
         traces = _raw_traces()
         pause = time.perf_counter() - started
+        large = _large(traces)
         grouped = group(traces, ownership)
         rows = rows_of(grouped.groups, self._rows)
-        return self._trace(rows, grouped, digest)._replace(pause_seconds=pause)
+        return self._trace(rows, grouped, large, digest)._replace(pause_seconds=pause)
 
-    def _trace(self, rows: tuple[Row, ...], grouped: Grouped, digest: Digest | None) -> Trace:
+    def _trace(
+        self, rows: tuple[Row, ...], grouped: Grouped, large: Large, digest: Digest | None
+    ) -> Trace:
         self._own_bytes = grouped.own_bytes
         trace = Trace(
             rows=rows,
@@ -226,6 +233,7 @@ class ExactTracer:
             how="in-process",
             seconds=0.0,
             pause_seconds=0.0,
+            large=large,
         )
         return trace if digest is None else trace._replace(digest=digest(trace))
 
@@ -245,6 +253,13 @@ def _empty_interpreter_caches() -> None:
 
 def _live_blocks() -> int:
     return tracemalloc.get_tracemalloc_memory() // TRACE_BYTES
+
+
+def _large(traces: list[RawTrace]) -> Large:
+    """Return what lies in the C heap: large blocks, and what tracemalloc keeps for each."""
+    blocks = sum(map(chunk_bytes, (size for _, size, *_ in traces)))
+    own = tracemalloc.get_tracemalloc_memory() + CHUNKS_BYTES * len(traces)
+    return Large(float(blocks + own))
 
 
 def _raw_traces() -> list[RawTrace]:

@@ -6,7 +6,8 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from leakmw.records import MAX_BIRTHS, Birth, Frame, Row, Traceback
+from leakmw.records import MAX_BIRTHS, Birth, Frame, Large, Row, Traceback
+from leakmw.tracers.chunks import chunk_bytes
 from leakmw.tracers.grouping import MAX_ROWS, is_ours, origin
 
 if TYPE_CHECKING:
@@ -29,12 +30,14 @@ class Weighted(NamedTuple):
         complete: Whether all of them are there.
         own_bytes: What leakmw itself holds, in bytes.
         window: The latest window of birth.
+        large: What of all the samples lies in the C heap.
     """
 
     rows: tuple[Row, ...]
     complete: bool
     own_bytes: int
     window: int
+    large: Large
 
 
 class Weight(NamedTuple):
@@ -90,11 +93,15 @@ def group(
     tracebacks = Tracebacks(frame_of, ownership)
     totals: dict[tuple[Any, ...], _Total] = {}
     own_bytes, window = 0.0, 0
+    large, variance = 0.0, 0.0
     for (node, birth, size, interval, recyclable), visit in zip(
         RECORD.iter_unpack(records), visits, strict=True
     ):
         weight = weigh(size, interval)
         window = max(window, birth)
+        if chunk := chunk_bytes(size):
+            large += weight.blocks * chunk
+            variance += weight.variance
         known = tracebacks.of(node)
         if known is None:
             own_bytes += weight.bytes
@@ -109,7 +116,9 @@ def group(
             total = totals[key] = _Total(own=ownership.own(path[-1].file))
         total.add(birth, weight, traceback)
     rows = sorted(_rows(totals), key=lambda row: -row.bytes)
-    return Weighted(tuple(rows[:cap]), len(rows) <= cap, round(own_bytes), window)
+    return Weighted(
+        tuple(rows[:cap]), len(rows) <= cap, round(own_bytes), window, Large(large, variance)
+    )
 
 
 class _Total:

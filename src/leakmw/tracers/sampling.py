@@ -184,6 +184,7 @@ class SamplingTracer:
                 seconds=time.perf_counter() - started,
                 pause_seconds=pause,
                 window=weighted.window,
+                large=weighted.large,
             )
             return trace if digest is None else trace._replace(digest=digest(trace))
 

@@ -152,6 +152,7 @@ class WindowedTracer:
             rows=self._growth.rows(sys.getallocatedblocks()),
             complete=first.complete and second.complete,
             grouping=0,
+            large=None,
             seconds=time.perf_counter() - started,
             pause_seconds=max(first.pause_seconds, second.pause_seconds),
         )
