@@ -100,8 +100,8 @@ def _seen(found: Idle, given_back: int | None, arenas: int | None) -> list[str]:
     seen = [f"{held} at each of the last {SNAPSHOTS} snapshots; {found.rss:,} are resident"]
     if given_back is not None:
         seen.append(
-            f"malloc_trim(0), tried in a forked copy, would give {given_back:,} bytes back; the "
-            "rest is in pieces smaller than a page"
+            f"malloc_trim(0), tried in a forked copy, would give {given_back:,} bytes back; "
+            "what else is free lies in pieces smaller than a page, or is not resident"
         )
     if arenas is not None and arenas > 1:
         seen.append(f"the C heap has {arenas:,} arenas, so that threads need not wait for it")

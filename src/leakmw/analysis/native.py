@@ -17,7 +17,7 @@ from leakmw.analysis.verdicts import SUSPECT_WINDOWS, Judgement, judge
 from leakmw.records import BACKGROUND, LEAST_GLANCES, Frame, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from leakmw.analysis.fitting import Weight
     from leakmw.records import Glance, Memory, Snapshot
@@ -162,9 +162,9 @@ def _judged(known: Sequence[Snapshot], meter: _Meter, glances: Sequence[Glance])
     if sum(growths) < meter.least:
         return Outside()
     during = windows(known)
-    weights = _weights(growths, during, meter.variance)
+    weights = _weights(growths, during, during.visits, meter.variance)
     if meter.sure and not _decides(weights):
-        closer = _looked_closer(known, glances)
+        closer = _looked_closer(known, glances, weights)
         if closer:
             weights = closer
             told = f"the endpoint is looked for in {len(glances):,} glances between the snapshots"
@@ -192,11 +192,13 @@ def _suspects(meter: _Meter, weights: Mapping[str, Weight], during: Windows) -> 
 
 
 def _weights(
-    growths: Sequence[float], during: Windows, variance: float = 0.0
+    growths: Sequence[float], during: Windows, among: Collection[str], variance: float = 0.0
 ) -> Mapping[str, Weight]:
     if sum(growths) <= 0 or not during.visits:
         return {}
-    regressors: dict[str, Sequence[float]] = dict(during.visits)
+    regressors: dict[str, Sequence[float]] = {
+        name: counts for name, counts in during.visits.items() if name in among
+    }
     regressors[ALL] = during.every_visit()
     regressors[BACKGROUND] = during.seconds
     noise = 2 * NOISE_BYTES**2 + 2 * variance / len(growths)
@@ -204,9 +206,12 @@ def _weights(
 
 
 def _looked_closer(
-    known: Sequence[Snapshot], glances: Sequence[Glance]
+    known: Sequence[Snapshot], glances: Sequence[Glance], weights: Mapping[str, Weight]
 ) -> Mapping[str, Weight] | None:
-    """Solve the glances, where Python's own blocks hardly moved while they were taken."""
+    """Solve the glances, where Python's own blocks hardly moved while they were taken.
+
+    Only who may be meant by the windows is looked at.
+    """
     since = [one for one in glances if one.clock >= known[0].clock]
     if len(since) < LEAST_GLANCES:
         return None
@@ -221,7 +226,7 @@ def _looked_closer(
         seconds=steps([one.clock for one in since]),
         in_flight=0,
     )
-    return _weights(steps([one.native_bytes for one in since]), during)
+    return _weights(steps([one.native_bytes for one in since]), during, _candidates(weights))
 
 
 def _shares(meter: _Meter, weights: Mapping[str, Weight], during: Windows) -> Iterator[Share]:
