@@ -192,7 +192,7 @@ def test_a_child_that_fails(
         ((tracemalloc, "start", MemoryError()), "snapshot"),
         ((pipeline, "analyse", RuntimeError("no")), "snapshot"),
         ((pipeline, "findings", RuntimeError("no")), "report"),
-        ((meters, "memory", OSError(errno.EIO, "no")), "snapshot"),
+        ((meters.Meters, "memory", OSError(errno.EIO, "no")), "snapshot"),
     ],
     ids=["copying the traces", "starting the tracer", "analysis", "findings", "meters"],
 )

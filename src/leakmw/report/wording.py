@@ -147,12 +147,13 @@ def _memory(memory: Memory) -> str:
     meters = {
         "RSS": memory.rss_bytes,
         "Python heap": memory.python_bytes,
-        "Python heap free": memory.python_free_bytes,
         "C heap in use": memory.native_bytes,
         "C heap free": memory.free_bytes,
     }
+    if memory.python_free_bytes is not None:
+        meters["Python heap free"] = memory.python_free_bytes
     if memory.uss_bytes is not None:  # it is read the more seldom the longer it takes
-        meters["shared with no other process"] = memory.uss_bytes
+        meters["of its own"] = memory.uss_bytes
     read = ", ".join(
         f"{name} {humane.size(size)}" for name, size in meters.items() if size is not None
     )
