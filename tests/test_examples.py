@@ -195,5 +195,7 @@ def suspects(report: dict[str, Any]) -> Mapping[str, set[Place]]:
     for finding in report["findings"]:
         if finding["verdict"] in {"leak", "suspect"} and finding["endpoint"] != BACKGROUND:
             endpoint = re.sub(r"<(?:\w+:)?(\w+)>|{(\w+)(?::\w+)?}", r"{\1\2}", finding["endpoint"])
-            places[endpoint].add((finding["site"]["file"], finding["site"]["line"]))
+            site = finding["site"]
+            # what grows outside of Python has no line, and must be at the right endpoint, too
+            places[endpoint] |= {(site["file"], site["line"])} if site else set()
     return places

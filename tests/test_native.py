@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,7 +17,7 @@ from leakmw.analysis.attribution import ALL
 from leakmw.analysis.findings import analyse, findings
 from leakmw.analysis.native import LEAST_BYTES, outside
 from leakmw.analysis.native_findings import GARBAGE_PER_VISIT, with_company
-from leakmw.records import BACKGROUND, Glance, Large, Memory, Verdict
+from leakmw.records import BACKGROUND, Frame, Glance, Large, Memory, Verdict
 from leakmw.settings import Settings
 
 if TYPE_CHECKING:
@@ -302,6 +303,22 @@ def test_numpy_and_the_lines_of_the_same_endpoint_are_named() -> None:
     assert "GET /a" in native.advice
     (plain,) = with_company(app.findings(), {})
     assert not any("NumPy" in one for one in plain.evidence)
+
+
+@pytest.mark.parametrize(
+    ("beside", "verdict"),
+    [(Verdict.BOUNDED, Verdict.SUSPECT), (Verdict.LEAK, Verdict.LEAK), (None, Verdict.LEAK)],
+)
+def test_native_memory_behind_what_has_a_cap_is_no_leak(
+    beside: Verdict | None, verdict: Verdict
+) -> None:
+    """It stops when the cache of such objects is full."""
+    (native,) = App(leaky).serve(10).findings()
+    growth = replace(native.growth, site=Frame("shop.py", 7, "quote"))
+    others = [replace(native, growth=growth, verdict=beside, cause=None)] if beside else []
+    told, *_ = with_company([native, *others], {})
+    assert told.verdict is verdict
+    assert any("shop.py:7" in one for one in told.evidence) is (beside is not None)
 
 
 def test_the_mix_is_told_from_the_clock() -> None:
