@@ -31,6 +31,9 @@ PYTHONS_SHARE = 0.1
 DEVIATIONS = 3.0
 """Growth in standard deviations of what Python's own large blocks are estimated from."""
 
+LEAST_PART = 0.1
+"""Of the whole growth, below which what is left beside an endpoint is the error of its share."""
+
 NOISE_BYTES = 4 << 10
 """What the C heap in use is up or down by at any moment."""
 
@@ -181,7 +184,10 @@ def _decides(weights: Mapping[str, Weight]) -> bool:
 
 
 def _suspects(meter: _Meter, weights: Mapping[str, Weight], during: Windows) -> Iterator[Native]:
+    least = max(meter.least, LEAST_PART * (meter.levels[-1] - meter.levels[0]))
     for share in _shares(meter, weights, during):
+        if sum(share.bytes) < least:
+            continue
         judgement = judge(share, during)
         if judgement.verdict is Verdict.LEAK and not meter.sure:
             judgement = judgement._replace(verdict=Verdict.SUSPECT)
