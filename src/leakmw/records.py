@@ -671,10 +671,12 @@ class Births(NamedTuple):
     Attributes:
         of: Says it.
         by_block: Whether by the block, so that all blocks of an object may tell.
+        begin: To be called first, in a copy of the process and nowhere else.
     """
 
     of: Born
     by_block: bool
+    begin: Callable[[], object] = bool
 
 
 Wanted = Mapping[tuple[str, int], Mapping[str, str]]

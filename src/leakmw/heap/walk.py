@@ -128,6 +128,7 @@ class Ask(NamedTuple):
 def look(ask: Ask) -> Look:
     """Walk the heap."""
     if ask.copied:
+        ask.births.begin()
         gc.unfreeze()
     every: list[Any] = gc.get_objects()
     graph = Graph(ask.births)

@@ -5,6 +5,7 @@ Called for each object of the app in a walk of the heap, in a forked child where
 
 from __future__ import annotations
 
+import ctypes
 import tracemalloc
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,34 @@ def traced(wanted: Wanted, ownership: Ownership) -> Births:
         own, _ = origin(traceback, len(traceback), ownership)
         return first.get(own[0])
 
-    return Births(born, by_block=False)
+    return Births(born, by_block=False, begin=untraced)
+
+
+_DOMAINS = (1, 2)  # PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ
+
+_NEAR_BYTES = 64 << 20
+"""How far apart functions of one library may lie."""
+
+
+class _Allocator(ctypes.Structure):
+    """``PyMemAllocatorEx`` of CPython's ``Include/cpython/pymem.h``."""
+
+    _fields_ = [(name, ctypes.c_void_p) for name in ("ctx", "malloc", "calloc", "realloc", "free")]
+
+
+def untraced() -> None:
+    """Take tracemalloc off the allocators and leave it its traces; for a forked child alone.
+
+    A traceback is made of some thirty tuples, and to trace each of them takes ten times as long as
+    to make it. The context of tracemalloc's allocator is the one below it.
+    """
+    here = ctypes.cast(ctypes.pythonapi.PyMem_Malloc, ctypes.c_void_p).value or 0
+    for domain in _DOMAINS:
+        top = _Allocator()
+        ctypes.pythonapi.PyMem_GetAllocator(domain, ctypes.byref(top))
+        if top.ctx and abs(top.malloc - here) < _NEAR_BYTES:  # Python's own, nobody else's hook
+            below = _Allocator.from_address(top.ctx)
+            ctypes.pythonapi.PyMem_SetAllocator(domain, ctypes.byref(below))
 
 
 def sampled(wanted: Wanted, find: Find, path_of: PathOf, newest: int) -> Births:
