@@ -24,6 +24,7 @@ from leakmw.records import (
     Change,
     Collecting,
     Collections,
+    Container,
     CycleGroup,
     Cycles,
     Diff,
@@ -33,7 +34,9 @@ from leakmw.records import (
     Finding,
     Frame,
     Growth,
+    Holdings,
     Inspection,
+    Kind,
     Memory,
     Report,
     Row,
@@ -287,6 +290,17 @@ class ShopHeap:
     def cycles(self) -> Inspection:
         """Return what the test chose."""
         return Inspection(self.found, seconds=0.4, pause_seconds=0.003)
+
+    def holdings(self) -> Holdings:
+        """Return what the test chose."""
+        return Holdings(
+            objects=120_000,
+            containers=(Container("shop.views.SESSIONS", "dict", 4000, None, 1000),),
+            types=(Kind("dict", 30_000, 7_000_000),),
+            findings=(_suspect(),),
+            seconds=0.6,
+            pause_seconds=0.004,
+        )
 
     def waiting(self) -> tuple[Waiting, ...]:
         """Return the same for each generation, but for its number."""

@@ -117,6 +117,7 @@ def test_what_can_be_read(ask: Ask, path: str, media_type: str) -> None:
         ("/api/snapshots", "GET, POST, HEAD, OPTIONS"),
         ("/api/gc/collect", "POST, OPTIONS"),
         ("/api/gc/inspect", "POST, OPTIONS"),
+        ("/api/heap", "POST, OPTIONS"),
     ],
 )
 def test_methods_are_told(ask: Ask, path: str, allowed: str) -> None:
@@ -338,6 +339,22 @@ def test_an_inspection_that_cannot_be_had_says_what_is_missing(
     assert json.loads(response.body)["error"]["message"] == "the memory limit leaves 30 MiB"
     shop_monitor.refusal = None
     assert ask("POST", "/api/gc/inspect").status == 200
+
+
+def test_a_look_at_the_heap_says_what_holds_what_grows(ask: Ask, shop_monitor: Any) -> None:
+    """Or, with status 503, what is missing."""
+    response = ask("POST", "/api/heap")
+
+    said = json.loads(response.body)
+    assert response.status == 200
+    assert said["containers"] == [
+        {"path": "shop.views.SESSIONS", "kind": "dict", "length": 4000, "cap": None, "grown": 1000}
+    ]
+    assert said["types"] == [{"type": "dict", "count": 30_000, "bytes": 7_000_000}]
+    assert [one["endpoint"] for one in said["findings"]] == ["POST /login"]
+    shop_monitor.refusal = SnapshotError("the memory limit leaves 30 MiB")
+    refused = ask("POST", "/api/heap")
+    assert (refused.status, _error(refused)) == (503, "no_look")
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,11 @@ def test_an_inspection_is_as_described(ask: Ask) -> None:
     _validator("inspection").validate(json.loads(ask("POST", "/api/gc/inspect").body))
 
 
+def test_a_look_at_the_heap_is_as_described(ask: Ask) -> None:
+    """What was seen has the promised form."""
+    _validator("holdings").validate(json.loads(ask("POST", "/api/heap").body))
+
+
 def test_the_reports_schema_is_the_published_one() -> None:
     """There is one schema of a report; only where its parts stand differs."""
     described = json.dumps(description("")["components"]["schemas"])

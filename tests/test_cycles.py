@@ -36,7 +36,7 @@ def inspector(
     room: int = GENEROUS, born: Callable[[object], Frame | None] = lambda _: None
 ) -> Inspector:
     """Return what looks at the heap of this process."""
-    return Inspector(meters.rss_bytes, lambda: room, born, tuple)
+    return Inspector(meters.rss_bytes, lambda: room, born, tuple, pytest.fail)
 
 
 def look(**given: Any) -> Inspection:

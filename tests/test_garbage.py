@@ -252,7 +252,7 @@ def test_without_room_for_a_child_nobody_looks() -> None:
     ((where, error),) = failures
     assert where == "heap"
     assert str(error) == (
-        "garbage is not looked for: it takes up to 456 MiB for a moment and the memory limit "
+        "the heap is not looked at: it takes up to 456 MiB for a moment and the memory limit "
         "leaves 300 MiB"
     )
 

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from leakmw import forked
-from leakmw.report.document import report_document
+from leakmw.report.document import holdings_document, report_document
 from leakmw.wsgi import LeakMiddleware
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def live() -> dict[str, Any]:
     face: Any = LeakMiddleware(shop, engine="tracemalloc", every=10**9, frames=8)
     fill(face, WINDOWS)
     growing = face.monitor.report()
+    held = holdings_document(face.monitor.look(lambda heap: heap.holdings(), 120))
     shop.leaking = False
     fill(face, WINDOWS)
     still = face.monitor.report()
@@ -73,6 +74,7 @@ def live() -> dict[str, Any]:
             for event in said
             if event["event"] != "leakmw.report"
         ],
+        "held": held,
         "growing": report_document(growing)["findings"],
         "still": report_document(still)["findings"],
     }
@@ -101,4 +103,8 @@ def test_a_leak_is_suspected_confirmed_and_resolved_once_each() -> None:
     assert leak["holder"]["grows_per_request"] == pytest.approx(1.0)
     assert leak["types"].keys() == {"bytearray"} or leak["types"] is None
     assert "Shop.kept" in leak["advice"]
+    (held,) = seen["held"]["findings"]
+    assert held["holder"]["path"].endswith("Shop.kept")
+    assert any(one["path"] == held["holder"]["path"] for one in seen["held"]["containers"])
+    assert seen["held"]["objects"] > sum(one["count"] for one in seen["held"]["types"]) / 2
     assert [one["verdict"] for one in seen["still"]] == ["settled"]

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw import allocators, meters
 from leakmw.analysis.findings import analyse, compare, findings, ranked
@@ -23,7 +23,7 @@ from leakmw.heap.garbage import Garbage
 from leakmw.heap.inspector import Inspector
 from leakmw.heap.pauses import Pauses
 from leakmw.heap.search import Asked, Search
-from leakmw.records import Report, Snapshot
+from leakmw.records import Holdings, Report, Snapshot, SnapshotError
 from leakmw.report.events import Events
 from leakmw.settings import SettingsError
 from leakmw.store.glances import Glances
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from leakmw.analysis.findings import Analysis
     from leakmw.background import Outward
-    from leakmw.heap.walk import Look
+    from leakmw.heap.search import Looked
     from leakmw.records import (
         Answer,
         Collecting,
@@ -90,13 +90,16 @@ class Pipeline:
         self._worker = meters.worker()
         self._meters = meters.Meters(pools.read)
         self._events = Events(settings, self._worker, failed)
+        self._failed = failed
         self._tracer = _tracer(settings, failed, current)
         self._outward = outward
         self._history = History()
         self._garbage = Garbage(meters.rss_bytes, meters.room_bytes, failed)
-        self._search = Search(meters.rss_bytes, meters.room_bytes, failed, short)
+        self._search = Search(meters.rss_bytes, meters.room_bytes, short)
+        self._growing: list[Finding] = []
+        self._counted = _Counted({}, collecting=True)
         self._inspector = Inspector(
-            meters.rss_bytes, meters.room_bytes, self._tracer.born, _described
+            meters.rss_bytes, meters.room_bytes, self._tracer.born, _described, self._holdings
         )
         visit, ours = current
         self._pauses = Pauses(visit if samples(settings) else None, ours)
@@ -193,7 +196,7 @@ class Pipeline:
             partial(self._garbage.waiting_at, last.number),
         )
         visits = {name: endpoint.visits for name, endpoint in last.endpoints.items()}
-        every = self._explained(every, visits, collecting=analysis.collecting)
+        every = self._explained(every, _Counted(visits, collecting=analysis.collecting))
         every = with_company([*every, *self._unused(analysis, last.number)], sys.modules)
         found, changes = self._history.update(
             every[: self._settings.top], {finding.fingerprint for finding in every}, visits
@@ -214,30 +217,51 @@ class Pipeline:
         self.store.report = report
         self._outward(partial(self._events.report, report, changes))
 
-    def _explained(
-        self, every: Sequence[Finding], visits: Mapping[str, int], *, collecting: bool
-    ) -> tuple[Finding, ...]:
+    def _explained(self, every: Sequence[Finding], known: _Counted) -> tuple[Finding, ...]:
         """Return findings with what holds them, looked for where that is due."""
-        growing = [one for one in every[: self._settings.top] if one.grows and one.born]
-        asked = [Asked(one.fingerprint, visited(one, visits)) for one in growing]
-        if self._search.due(asked):
-            self._look(growing, asked)
-        told = [
-            explained(one, self._search.known(one.fingerprint), collecting=collecting)
-            if one.grows
-            else one
-            for one in every
-        ]
-        return tuple(ranked(told))
+        self._growing = [one for one in every[: self._settings.top] if one.grows and one.born]
+        self._counted = known
+        if self._search.due(self._asked()):
+            try:
+                self._look()
+            except SnapshotError as error:
+                self._failed("heap", error)
+        return tuple(ranked(self._told(one) if one.grows else one for one in every))
 
-    def _look(self, growing: Sequence[Finding], asked: Sequence[Asked]) -> Look | None:
+    def _told(self, finding: Finding) -> Finding:
+        known = self._search.known(finding.fingerprint)
+        return explained(finding, known, collecting=self._counted.collecting)
+
+    def _asked(self) -> list[Asked]:
+        visits = self._counted.visits
+        return [Asked(one.fingerprint, visited(one, visits)) for one in self._growing]
+
+    def _look(self, *, types: bool = False) -> Looked:
         wanted: dict[tuple[str, int], dict[str, str]] = {}
-        for one in growing:
+        for one in self._growing:
             if one.born is not None:
                 place = wanted.setdefault((one.born.file, one.born.line), {})
                 place[one.growth.endpoint] = one.fingerprint
-        views = _views(self.store.snapshots[-1].endpoints)
-        return self._search.look(asked, self._tracer.births(wanted, views), Ownership(views).own)
+        snapshots = self.store.snapshots
+        views = _views(snapshots[-1].endpoints) if snapshots else frozenset()
+        births = self._tracer.births(wanted, views)
+        return self._search.look(self._asked(), births, Ownership(views).own, types=types)
+
+    def _holdings(self) -> Holdings:
+        """Look at the heap because somebody asks for it.
+
+        Raises:
+            SnapshotError: If it cannot be looked at.
+        """
+        looked = self._look(types=True)
+        return Holdings(
+            objects=looked.seen.objects,
+            containers=tuple(looked.seen.containers),
+            types=tuple(looked.seen.types),
+            findings=tuple(map(self._told, self._growing)),
+            seconds=looked.seconds,
+            pause_seconds=looked.pause_seconds,
+        )
 
     def _unused(self, analysis: Analysis, number: int) -> tuple[Finding, ...]:
         """Return what is to be said of memory that nothing uses."""
@@ -338,6 +362,18 @@ def _views(endpoints: Mapping[str, Endpoint]) -> frozenset[str]:
 
 def _described(frames: Iterable[Frame]) -> Sequence[Frame]:
     return described(tuple(frames))
+
+
+class _Counted(NamedTuple):
+    """What was counted when the findings were made.
+
+    Attributes:
+        visits: Of each endpoint, since the worker started.
+        collecting: Whether the garbage collector is on.
+    """
+
+    visits: Mapping[str, int]
+    collecting: bool
 
 
 class _Moment:

@@ -607,6 +607,59 @@ class Waiting(NamedTuple):
     bytes: int
 
 
+class Container(NamedTuple):
+    """A container of the app.
+
+    Attributes:
+        path: Its name.
+        kind: ``dict``, ``list``, ``lru_cache`` …
+        length: Entries.
+        cap: Entries that it will not exceed; ``None`` if nothing says so.
+        grown: Entries more than at the last look; ``None`` if it was not seen then.
+    """
+
+    path: str
+    kind: str
+    length: int
+    cap: int | None
+    grown: int | None
+
+
+class Kind(NamedTuple):
+    """The objects of one type.
+
+    Attributes:
+        name: Of the type.
+        objects: How many there are.
+        bytes: Their own, without what they refer to.
+    """
+
+    name: str
+    objects: int
+    bytes: int
+
+
+class Holdings(NamedTuple):
+    """What was seen in a walk through the heap.
+
+    Attributes:
+        objects: That the collector walks through.
+        containers: Those that grew most since the last walk, then the longest.
+        types: Those with most bytes.
+        findings: What grows, with what holds it.
+        seconds: How long it took.
+        pause_seconds: How long the process stood still for it; ``None`` where the walk was taken
+            in the process itself, a little at a time.
+    """
+
+    objects: int
+    containers: tuple[Container, ...]
+    types: tuple[Kind, ...]
+    findings: tuple[Finding, ...]
+    seconds: float
+    pause_seconds: float | None
+
+
 class Heap(Protocol):
     """What may be asked of the heap; answered in a forked child.
 
@@ -615,6 +668,9 @@ class Heap(Protocol):
 
     def cycles(self) -> Inspection:
         """Find cyclic garbage without collecting it."""
+
+    def holdings(self) -> Holdings:
+        """Walk the heap for what holds what grows."""
 
     def waiting(self) -> tuple[Waiting, ...]:
         """Return the garbage of each generation."""

@@ -62,6 +62,8 @@ def _paths() -> Document:
     collected = _change("Collect garbage", _response("Collected", _json("collection")), 200, 409)
     found = _response("Looked", _json("inspection"))
     inspected = _change("Find cyclic garbage without collecting it", found, 200, 503)
+    looked = _response("Looked", _json("holdings"))
+    held = _change("Walk the heap for what holds what grows", looked, 200, 503)
     return {
         "/": {"get": page},
         "/diff": {"get": _read("Growth as a page", _strings(HTML), 400, 404, 409)} | _COMPARED,
@@ -74,6 +76,7 @@ def _paths() -> Document:
         "/api/gc": {"get": _read("The garbage collector and what it left", _json("gc"))},
         "/api/gc/collect": {"post": collected},
         "/api/gc/inspect": {"post": inspected},
+        "/api/heap": {"post": held},
         "/api/openapi.json": {"get": described},
     }
 
@@ -193,6 +196,14 @@ _COLLECTED: Document = {
     "bytes": _BYTES | {"description": "Of what was found just before; null if not known."},
 }
 
+_CONTAINER = _object(
+    path=_TEXT,
+    kind=_TEXT,
+    length=_COUNT,
+    cap=_COUNT | {"type": ["integer", "null"]},
+    grown={"type": ["integer", "null"], "description": "Entries more than at the last look."},
+)
+
 _OWN = {
     "error": _object(error=_object(code=_TEXT, message=_TEXT)),
     "snapshots": _object(snapshots=_list({"$ref": "#/components/schemas/snapshot"})),
@@ -236,5 +247,19 @@ _OWN = {
         cycles_left_out=_COUNT,
         seconds=_SECONDS,
         pause_seconds=_SECONDS | {"description": "How long the process stood still."},
+    ),
+    "holdings": _object(
+        objects=_COUNT | {"description": "That the collector walks through."},
+        containers=_list(_CONTAINER)
+        | {"description": "Those that grew most since the last look, then the longest."},
+        types=_list(_object(type=_TEXT, count=_COUNT, bytes=_COUNT)),
+        findings=_list({"$ref": "#/components/schemas/finding"})
+        | {"description": "What grows, with what holds it."},
+        seconds=_SECONDS,
+        pause_seconds=_SECONDS
+        | {
+            "type": ["number", "null"],
+            "description": "How long the process stood still; null where it cannot be forked.",
+        },
     ),
 }

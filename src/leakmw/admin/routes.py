@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from leakmw.admin import page
 from leakmw.admin.access import page_from, parameters
-from leakmw.admin.collector import Collector
+from leakmw.admin.collector import LOOK_TIMEOUT, Collector
 from leakmw.admin.messages import (
     CSS,
     HTML,
@@ -25,12 +25,17 @@ from leakmw.admin.messages import (
 from leakmw.admin.negotiation import preferred, wants_page
 from leakmw.admin.openapi import description
 from leakmw.records import SnapshotError
-from leakmw.report.document import diff_document, report_document, snapshot_document
+from leakmw.report.document import (
+    diff_document,
+    holdings_document,
+    report_document,
+    snapshot_document,
+)
 from leakmw.report.markdown import markdown
 from leakmw.report.text import text
 
 if TYPE_CHECKING:
-    from leakmw.records import Diff, Monitored
+    from leakmw.records import Diff, Heap, Holdings, Monitored
     from leakmw.settings import Settings
 
 SNAPSHOT_TIMEOUT = 20.0
@@ -65,6 +70,7 @@ class Routes:
             "/api/gc": {"GET": self._gc},
             "/api/gc/collect": {"POST": self._collect},
             "/api/gc/inspect": {"POST": self._inspect},
+            "/api/heap": {"POST": self._heap},
             "/api/openapi.json": {"GET": self._openapi},
         }
 
@@ -168,8 +174,19 @@ class Routes:
         except SnapshotError as error:
             raise AdminError(503, "no_inspection", str(error)) from error
 
+    def _heap(self, _request: AdminRequest) -> AdminResponse:
+        try:
+            seen = self._monitored.look(_holdings, LOOK_TIMEOUT)
+        except SnapshotError as error:
+            raise AdminError(503, "no_look", str(error)) from error
+        return document(holdings_document(seen))
+
     def _openapi(self, request: AdminRequest) -> AdminResponse:
         return document(description(f"{request.prefix}{self._settings.path}"))
+
+
+def _holdings(heap: Heap) -> Holdings:
+    return heap.holdings()
 
 
 def _no_such_snapshot() -> AdminError:

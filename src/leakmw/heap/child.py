@@ -16,6 +16,10 @@ TABLES_BYTES = 256 << 20
 """What the child may take for its tables on top of a copy of the process."""
 
 
+class NoChildError(SnapshotError):
+    """None can be forked."""
+
+
 class Child:
     """Forks for each look.
 
@@ -33,7 +37,13 @@ class Child:
         self._room_bytes = room_bytes
         self.cpu_seconds = 0.0
 
-    def run(self, task: Callable[[], bytes], seconds: float) -> Outcome:
+    def run(
+        self,
+        task: Callable[[], bytes],
+        seconds: float,
+        mark: Callable[[], object] = bool,
+        tables_bytes: int = TABLES_BYTES,
+    ) -> Outcome:
         """Return what *task* says in the child.
 
         Args:
@@ -41,28 +51,31 @@ class Child:
 
             seconds: After which the child is killed.
 
+            mark: Called at the moment of the fork.
+
+            tables_bytes: What the child may take for its tables.
+
         Raises:
-            SnapshotError: If memory, time or the platform do not allow it now.
+            NoChildError: If the platform does not allow it, now or ever.
+            SnapshotError: If memory or time do not.
         """
-        needed = self._affordable()
+        needed = self._affordable(tables_bytes)
         try:
-            outcome = forked.run(task, _nothing, seconds=seconds, memory_bytes=needed)
-        except (forked.ForkError, forked.ChildError) as error:
+            outcome = forked.run(task, mark, seconds=seconds, memory_bytes=needed)
+        except forked.ForkError as error:
+            raise NoChildError(str(error)) from error
+        except forked.ChildError as error:
             raise SnapshotError(str(error)) from error
         self.cpu_seconds += outcome.cpu_seconds
         return outcome
 
-    def _affordable(self) -> int:
+    def _affordable(self, tables_bytes: int) -> int:
         """Return the bytes that the child may take; raise if the limits leave less."""
-        needed = (self._rss_bytes() or 0) + TABLES_BYTES
+        needed = (self._rss_bytes() or 0) + tables_bytes
         room = self._room_bytes()
         if room < needed:
             raise SnapshotError(
-                f"garbage is not looked for: it takes up to {needed >> 20} MiB for a moment and "
+                f"the heap is not looked at: it takes up to {needed >> 20} MiB for a moment and "
                 f"the memory limit leaves {room >> 20} MiB"
             )
         return needed
-
-
-def _nothing() -> None:
-    """Nothing is counted at the moment of this fork."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from leakmw.heap.child import Child
 from leakmw.heap.cycles import cycles, referrers
 from leakmw.heap.garbage import bytes_of, unreachable
-from leakmw.records import CycleGroup, Cycles, Frame, Inspection, Waiting
+from leakmw.records import CycleGroup, Cycles, Frame, Holdings, Inspection, Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -44,6 +44,8 @@ class Inspector:
         born: Tells where an object was born; in the child, too.
 
         described: Makes the places of births such as reports have them.
+
+        holdings: Walks for what holds what grows.
     """
 
     def __init__(
@@ -52,10 +54,12 @@ class Inspector:
         room_bytes: Callable[[], int],
         born: Callable[[object], Frame | None],
         described: Callable[[Iterable[Frame]], Iterable[Frame]],
+        holdings: Callable[[], Holdings],
     ) -> None:
         self._child = Child(rss_bytes, room_bytes)
         self._born = born
         self._described = described
+        self.holdings = holdings
 
     @property
     def cpu_seconds(self) -> float:

@@ -68,14 +68,22 @@ def follow_threads(graph: Graph, innermost: Mapping[int, FrameType]) -> list[Any
     stacks: list[Any] = []
     for thread, frame in sorted(innermost.items(), key=lambda one: one[0] == ours):
         root = OURS if thread == ours else THREADS
-        step: FrameType | None = frame
-        while step is not None:
+        for step in _outermost_first(frame):
             contents = [content for _, content in variables(step)]
             stacks += [step, *contents]
             graph.follow([step], root)
             graph.follow(contents, step)
-            step = step.f_back
     return stacks
+
+
+def _outermost_first(innermost: FrameType) -> list[FrameType]:
+    """Return the frames of a stack: those that last say best where a thing is."""
+    frames = []
+    step: FrameType | None = innermost
+    while step is not None:
+        frames.append(step)
+        step = step.f_back
+    return frames[::-1]
 
 
 def variables(frame: FrameType) -> Iterator[tuple[str, Any]]:

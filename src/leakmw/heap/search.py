@@ -7,8 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from leakmw import forked
 from leakmw.background import giving_way
+from leakmw.heap.child import Child, NoChildError
 from leakmw.heap.roots import frames
 from leakmw.heap.walk import Ask, Look, look
 from leakmw.records import SnapshotError
@@ -90,6 +90,20 @@ class Asked(NamedTuple):
     visits: int
 
 
+class Looked(NamedTuple):
+    """A look at the heap.
+
+    Attributes:
+        seen: What was seen.
+        seconds: How long it took.
+        pause_seconds: How long the process stood still for it; ``None`` where it did not fork.
+    """
+
+    seen: Look
+    seconds: float
+    pause_seconds: float | None
+
+
 class Search:
     """Finds holders, and remembers them.
 
@@ -98,29 +112,26 @@ class Search:
 
         room_bytes: Says what it may take more.
 
-        failed: Told why the heap could not be looked at.
-
         shorten: Shortens the name of a file.
-
-    Attributes:
-        cpu_seconds: What looking has used.
     """
 
     def __init__(
         self,
         rss_bytes: Callable[[], int | None],
         room_bytes: Callable[[], int],
-        failed: Callable[[str, BaseException], None],
         shorten: Callable[[str], str],
     ) -> None:
-        self._rss_bytes = rss_bytes
-        self._room_bytes = room_bytes
-        self._failed = failed
+        self._child = Child(rss_bytes, room_bytes)
         self._shorten = shorten
         self._lengths: Mapping[str, int] = {}
         self._known: dict[str, Known] = {}
         self._looks = 0
-        self.cpu_seconds = 0.0
+        self._own_seconds = 0.0
+
+    @property
+    def cpu_seconds(self) -> float:
+        """What looking has used."""
+        return self._child.cpu_seconds + self._own_seconds
 
     def known(self, fingerprint: str) -> Known | None:
         """Return what is known of what holds a finding."""
@@ -139,8 +150,13 @@ class Search:
         return known is None or known.grows_per_request is None
 
     def look(
-        self, asked: Sequence[Asked], births: Births, own: Callable[[str], bool]
-    ) -> Look | None:
+        self,
+        asked: Sequence[Asked],
+        births: Births,
+        own: Callable[[str], bool],
+        *,
+        types: bool = False,
+    ) -> Looked:
         """Look at the heap, and remember what holds what is *asked*.
 
         Args:
@@ -150,33 +166,38 @@ class Search:
 
             own: Says whether a file is the app's.
 
-        Returns:
-            What was seen; ``None`` if it could not be looked at, which is said.
+            types: Whether to count objects by type, too.
+
+        Raises:
+            SnapshotError: If it cannot be looked at.
         """
+        self._looks += 1
+        started = time.perf_counter()
+        stacks: dict[int, FrameType] = {}
+        origins = [one.fingerprint for one in asked]
+        ask = Ask(births, own, self._shorten, stacks, self._lengths, origins, types=types)
         try:
-            seen = self._taken([one.fingerprint for one in asked], births, own)
-        except (forked.ChildError, SnapshotError) as error:
-            self._failed("heap", error)
-            return None
+            seen, pause = self._taken(ask, stacks)
         finally:
-            self._looks += 1
+            stacks.clear()  # frames of the app: not kept
         self._lengths = seen.lengths
         visits = {one.fingerprint: one.visits for one in asked}
         for fingerprint, found in seen.found:
             self._remember(fingerprint, found, visits[fingerprint])
-        return seen
+        return Looked(seen, time.perf_counter() - started, pause)
 
     def _remember(self, fingerprint: str, found: Found, visits: int) -> None:
         last = Reading(found.address, found.length, visits)
         before = self._known.pop(fingerprint, None)
-        same = before is not None and before.found.path == found.path
+        same = before is not None and (
+            before.last.address == last.address and before.found.kind == found.kind
+        )
         self._known[fingerprint] = Known(found, before.first if before and same else last, last)
         while len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
 
-    def _taken(self, origins: Sequence[str], births: Births, own: Callable[[str], bool]) -> Look:
-        needed = self._affordable()
-        stacks: dict[int, FrameType] = {}
+    def _taken(self, ask: Ask, stacks: dict[int, FrameType]) -> tuple[Look, float | None]:
+        """Return what was seen, and how long the process stood still for it."""
 
         def mark() -> None:
             stacks.clear()
@@ -185,16 +206,13 @@ class Search:
         def work() -> bytes:
             return pickle.dumps(look(ask))
 
-        ask = Ask(births, own, self._shorten, stacks, self._lengths, origins)
+        tables = max(LEAST_BYTES, BLOCK_BYTES * sys.getallocatedblocks())
         try:
-            outcome = forked.run(work, mark, seconds=DEADLINE_SECONDS, memory_bytes=needed)
-        except forked.ForkError as error:
-            return self._here(ask, mark, str(error))
-        finally:
-            stacks.clear()  # frames of the app: not kept
-        self.cpu_seconds += outcome.cpu_seconds
+            outcome = self._child.run(work, DEADLINE_SECONDS, mark, tables)
+        except NoChildError as error:
+            return self._here(ask, mark, str(error)), None
         seen: Look = pickle.loads(outcome.result)  # noqa: S301  # our own child's
-        return seen
+        return seen, outcome.pause_seconds
 
     def _here(self, ask: Ask, mark: Callable[[], object], reason: str) -> Look:
         """Look without a copy of the process, giving way to its threads all the time."""
@@ -214,16 +232,4 @@ class Search:
                     f"the heap is not looked at: {reason}, and it has changed meanwhile"
                 ) from error
             finally:
-                self.cpu_seconds += time.thread_time() - started
-
-    def _affordable(self) -> int:
-        """Return the bytes that the child may take; raise if the limits leave less."""
-        tables = max(LEAST_BYTES, BLOCK_BYTES * sys.getallocatedblocks())
-        needed = (self._rss_bytes() or 0) + tables
-        room = self._room_bytes()
-        if room < needed:
-            raise SnapshotError(
-                f"the heap is not looked at: it takes up to {needed >> 20} MiB for a moment and "
-                f"the memory limit leaves {room >> 20} MiB"
-            )
-        return needed
+                self._own_seconds += time.thread_time() - started

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.heap.causes import Case, cause
 from leakmw.heap.containers import measured
+from leakmw.heap.garbage import HEADER_BYTES
 from leakmw.heap.graph import OUTSIDE, THREADS, Graph, held_outside, is_namespace
 from leakmw.heap.holders import held, retained
 from leakmw.heap.naming import CALLABLES, Names
-from leakmw.heap.objects import is_a
+from leakmw.heap.objects import is_a, size_of
 from leakmw.heap.paths import path
 from leakmw.heap.roots import follow_threads, modules
+from leakmw.records import Container, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,16 +76,6 @@ class Found(NamedTuple):
     types: dict[str, float]
 
 
-class Listed(NamedTuple):
-    """A container as a look lists it."""
-
-    path: str
-    kind: str
-    length: int
-    cap: int | None
-    grown: int | None
-
-
 class Look(NamedTuple):
     """What was seen of the heap.
 
@@ -91,15 +83,15 @@ class Look(NamedTuple):
         found: By origin.
         lengths: Of long containers, by address and kind.
         containers: Those that grew most since the last look, and the longest.
+        types: Those with most bytes, if that was asked.
         objects: Objects that the collector walks through.
-        atexit: Functions to be called at exit.
     """
 
     found: list[tuple[str, Found]]
     lengths: dict[str, int]
-    containers: list[Listed]
+    containers: list[Container]
+    types: list[Kind]
     objects: int
-    atexit: int
 
 
 class Ask(NamedTuple):
@@ -114,6 +106,7 @@ class Ask(NamedTuple):
         origins: Those asked for, most important first.
         copied: Whether this is a copy of the process, whose frozen objects may be put back where
             the collector shows them.
+        types: Whether to count objects by type.
     """
 
     births: Births
@@ -123,6 +116,7 @@ class Ask(NamedTuple):
     before: Mapping[str, int]
     origins: Sequence[str]
     copied: bool = True
+    types: bool = False
 
 
 def look(ask: Ask) -> Look:
@@ -131,6 +125,7 @@ def look(ask: Ask) -> Look:
         ask.births.begin()
         gc.unfreeze()
     every: list[Any] = gc.get_objects()
+    sizes = _sizes(every) if ask.types else []
     graph = Graph(ask.births)
     begun = modules(ask.own)
     graph.reach(begun)
@@ -148,9 +143,23 @@ def look(ask: Ask) -> Look:
         found=_found(graph, ask.origins, names, roots),
         lengths={key: length for key, (_, length) in lengths.items()},
         containers=_listed(graph, lengths, ask.before, names),
+        types=[Kind(names.of_class(kind), count, size) for kind, count, size in sizes],
         objects=len(graph.parents) + len(waiting),
-        atexit=atexit._ncallbacks(),  # noqa: SLF001  # there is no other way
     )
+
+
+def _sizes(every: Sequence[object]) -> list[tuple[type, int, int]]:
+    """Return the types with most bytes, how many objects they have and how many bytes."""
+    kinds: dict[int, type] = {}
+    counts: Counter[int] = Counter()
+    sizes: Counter[int] = Counter()
+    for thing in every:
+        kind = type(thing)
+        kinds[id(kind)] = kind  # by identity, as a metaclass of the app may have its own __hash__
+        counts[id(kind)] += 1
+        sizes[id(kind)] += size_of(thing) + HEADER_BYTES
+    largest = sizes.most_common(MOST_LISTED)
+    return [(kinds[name], counts[name], size) for name, size in largest]
 
 
 def _found(
@@ -236,7 +245,7 @@ def _listed(
     lengths: Mapping[str, tuple[Any, int]],
     before: Mapping[str, int],
     names: Names,
-) -> list[Listed]:
+) -> list[Container]:
     grown = {key: length - before[key] for key, (_, length) in lengths.items() if key in before}
     ranked = sorted(lengths, key=lambda key: (-grown.get(key, 0), -lengths[key][1]))
     listed = []
@@ -244,5 +253,5 @@ def _listed(
         thing, length = lengths[key]
         container = measured(thing)
         where = path(names, graph.chain(thing))
-        listed.append(Listed(where, container.kind, length, container.cap, grown.get(key)))
+        listed.append(Container(where, container.kind, length, container.cap, grown.get(key)))
     return listed

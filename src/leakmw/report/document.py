@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Frame,
         Growth,
         Holder,
+        Holdings,
         Memory,
         Report,
         Snapshot,
@@ -98,6 +99,22 @@ def diff_document(diff: Diff) -> Document:
             "seconds": diff.newer.clock - diff.older.clock,
             "endpoints": [_endpoint(growth) for growth in diff.endpoints],
             "sites": [{"visits": growth.visits, **_growth(growth)} for growth in diff.sites],
+        }
+    )
+
+
+def holdings_document(seen: Holdings) -> Document:
+    """Return what a walk through the heap has seen."""
+    return _document(
+        {
+            "objects": seen.objects,
+            "containers": [one._asdict() for one in seen.containers],
+            "types": [
+                {"type": one.name, "count": one.objects, "bytes": one.bytes} for one in seen.types
+            ],
+            "findings": [_finding(one) for one in seen.findings],
+            "seconds": seen.seconds,
+            "pause_seconds": seen.pause_seconds,
         }
     )
 
