@@ -29,6 +29,7 @@ from leakmw.settings import SettingsError
 from leakmw.store.glances import Glances
 from leakmw.store.memory import MemoryStore
 from leakmw.tracers import pools, sampling
+from leakmw.tracers.births import untraced
 from leakmw.tracers.exact import ExactTracer
 from leakmw.tracers.functions import described, short
 from leakmw.tracers.ownership import Ownership
@@ -99,7 +100,12 @@ class Pipeline:
         self._growing: list[Finding] = []
         self._counted = _Counted({}, collecting=True)
         self._inspector = Inspector(
-            meters.rss_bytes, meters.room_bytes, self._tracer.born, _described, self._holdings
+            meters.rss_bytes,
+            meters.room_bytes,
+            self._tracer.born,
+            tracemalloc.stop if samples(settings) else untraced,
+            _described,
+            self._holdings,
         )
         visit, ours = current
         self._pauses = Pauses(visit if samples(settings) else None, ours)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from leakmw.heap.components import components
 from leakmw.heap.garbage import bytes_of, unreachable
-from leakmw.heap.objects import finalizer_of, full_name, ranked
+from leakmw.heap.objects import finalizer_of, full_name, ranked, tracked
 from leakmw.records import CycleGroup, Cycles, Frame
 
 try:
@@ -170,7 +170,7 @@ def referrers(things: Sequence[Any], cap: int) -> dict[str, dict[str, int]]:
     gc.unfreeze()
     names = {id(thing): full_name(type(thing)) for thing in things}
     found: dict[str, list[str]] = {}
-    objects = gc.get_objects()
+    objects = tracked()
     for start in range(0, len(objects), REFERRERS_AT_ONCE):
         batch = objects[start : start + REFERRERS_AT_ONCE]
         if names.keys().isdisjoint(map(id, gc.get_referents(*batch))):

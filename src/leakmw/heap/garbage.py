@@ -17,7 +17,7 @@ from collections import Counter, _count_elements  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING
 
 from leakmw.heap.child import Child
-from leakmw.heap.objects import size_of
+from leakmw.heap.objects import size_of, tracked
 from leakmw.records import SnapshotError
 
 if TYPE_CHECKING:
@@ -94,12 +94,12 @@ def unreachable(objects: Sequence[Any] | None = None, through: object = None) ->
     What is not among them holds what it refers to: what was frozen, or is of an older generation.
 
     Args:
-        objects: Straight from the collector, and referred to by nothing else of ours; all that it
-            looks at unless given.
+        objects: As :func:`leakmw.heap.objects.tracked` returns them, and referred to by nothing
+            else of ours; all there are unless given.
 
         through: One of them that is taken to hold nothing.
     """
-    objects = gc.get_objects() if objects is None else objects
+    objects = tracked() if objects is None else objects
     every = dict(zip(map(id, objects), map(sys.getrefcount, objects), strict=True))
     inside: Counter[int] = Counter()
     for referents in _referents(objects):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from leakmw.heap.child import Child
 from leakmw.heap.cycles import cycles, referrers
 from leakmw.heap.garbage import bytes_of, unreachable
+from leakmw.heap.objects import tracked
 from leakmw.records import CycleGroup, Cycles, Frame, Holdings, Inspection, Waiting
 
 if TYPE_CHECKING:
@@ -19,10 +20,6 @@ if TYPE_CHECKING:
 
 DEADLINE_SECONDS = 60.0
 """After which the child is killed; it gives way to everybody else."""
-
-TRACED_OBJECTS = 100_000
-"""Up to which a tracemalloc goes on in the child, which asks it for births: it makes the walk 4
-times slower with one frame, 13 times with 32."""
 
 EXAMINED = 10_000
 """Objects of ``gc.garbage`` whose referrers are looked for."""
@@ -43,6 +40,8 @@ class Inspector:
 
         born: Tells where an object was born; in the child, too.
 
+        begin: Called first in the child that asks for births.
+
         described: Makes the places of births such as reports have them.
 
         holdings: Walks for what holds what grows.
@@ -53,11 +52,13 @@ class Inspector:
         rss_bytes: Callable[[], int | None],
         room_bytes: Callable[[], int],
         born: Callable[[object], Frame | None],
+        begin: Callable[[], object],
         described: Callable[[Iterable[Frame]], Iterable[Frame]],
         holdings: Callable[[], Holdings],
     ) -> None:
         self._child = Child(rss_bytes, room_bytes)
         self._born = born
+        self._begin = begin
         self._described = described
         self.holdings = holdings
 
@@ -73,13 +74,17 @@ class Inspector:
             SnapshotError: If memory, time or the platform do not allow it now.
         """
         started = time.perf_counter()
-        outcome = self._child.run(lambda: _cycles(self._born), DEADLINE_SECONDS)
+        outcome = self._child.run(self._cycles, DEADLINE_SECONDS)
         found = Cycles(*json.loads(outcome.result))
         return Inspection(
             found._replace(groups=tuple(self._group(*fields) for fields in found.groups)),
             seconds=time.perf_counter() - started,
             pause_seconds=outcome.pause_seconds,
         )
+
+    def _cycles(self) -> bytes:
+        self._begin()
+        return _packed(cycles(self._born))
 
     def _group(self, *fields: Any) -> CycleGroup:
         group = CycleGroup(*fields)
@@ -117,12 +122,6 @@ def _packed(answer: object) -> bytes:
     return json.dumps(answer).encode()
 
 
-def _cycles(born: Callable[[object], Frame | None]) -> bytes:
-    if len(gc.get_objects()) + gc.get_freeze_count() > TRACED_OBJECTS:
-        tracemalloc.stop()
-    return _packed(cycles(born))
-
-
 def _waiting() -> bytes:
     tracemalloc.stop()  # it would make all of this slow
     amounts: list[Waiting] = []
@@ -138,9 +137,9 @@ def _waiting() -> bytes:
 
 def _up_to(generation: int) -> list[Any]:
     """Return the objects of all generations up to this one, but not the list itself."""
-    objects = gc.get_objects(0)
+    objects = tracked(0)
     for older in range(1, generation + 1):
-        objects += gc.get_objects(older)
+        objects += tracked(older)
     return objects
 
 

@@ -6,8 +6,9 @@ A class of the app may have its own ``__sizeof__``, and its metaclass its own ``
 from __future__ import annotations
 
 import ctypes
+import gc
 import sys
-from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType
+from types import GetSetDescriptorType, MemberDescriptorType, MethodDescriptorType, ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -74,6 +75,40 @@ def ranked(things: Iterable[Thing]) -> list[tuple[Thing, int]]:
     for thing in things:
         counts[thing] = counts.get(thing, 0) + 1
     return sorted(counts.items(), key=lambda item: -item[1])
+
+
+def perilous() -> object:
+    """Return the object that must not be walked through; ``None`` where there is none.
+
+    ``_asyncio`` of Python 3.12 shows dead futures' iterators that it keeps for reuse. To refer to
+    them brings them to life, when that ends they are put aside a second time, and from then on the
+    list of them has no end: the next walk takes all memory, and an app would be broken.
+    """
+    module = sys.modules.get("_asyncio") if sys.version_info[:2] == (3, 12) else None
+    return module if type(module) is ModuleType else None
+
+
+def tracked(generation: int | None = None) -> list[Any]:
+    """Return what the collector looks at, of all generations or one, but for what is perilous."""
+    danger = perilous()
+    objects = gc.get_objects(generation)
+    place = next((place for place, one in enumerate(objects) if one is danger), None)
+    if danger is not None and place is not None:
+        del objects[place]
+    return objects
+
+
+def referents_of(thing: object, danger: object) -> list[Any]:
+    """Return what *thing* refers to.
+
+    Args:
+        thing: Any object.
+
+        danger: As :func:`perilous` returned it: its dictionary alone is told.
+    """
+    if thing is danger and danger is not None:
+        return [vars(thing)]
+    return gc.get_referents(thing)
 
 
 def size_of(thing: object) -> int:
