@@ -24,6 +24,8 @@ from leakmw.heap.objects import (
     is_a,
     is_collected,
     is_derived,
+    perilous,
+    referents_of,
 )
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class Graph:
         self._born = births.of
         self._by_block = births.by_block
         self._array = _array()
+        self._danger = perilous()
         self._leaf: dict[int, bool] = {}
         self._headers: dict[int, int] = {}
         self.parents: dict[int, Any] = {}
@@ -117,7 +120,7 @@ class Graph:
         while frontier:
             nearer, frontier = frontier, []
             for thing in nearer:
-                referents = gc.get_referents(thing) or self._hidden(thing)
+                referents = referents_of(thing, self._danger) or self._hidden(thing)
                 if len(referents) >= WIDE:
                     self.wide.append(thing)
                 self._enter(referents, thing, frontier)

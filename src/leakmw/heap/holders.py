@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from leakmw.heap.containers import CACHED, measured
 from leakmw.heap.garbage import HEADER_BYTES, leaves_of
 from leakmw.heap.graph import WIDE, Root, is_namespace
-from leakmw.heap.objects import attributes_of, is_a, is_collected, size_of, slots_of
+from leakmw.heap.objects import (
+    attributes_of,
+    is_a,
+    is_collected,
+    perilous,
+    referents_of,
+    size_of,
+    slots_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -144,12 +152,12 @@ def retained(roots: Iterable[object], holder: object) -> Retained:
 
 def _spread(frontier: list[Any], seen: set[int]) -> list[Any]:
     """Walk from *frontier* to what was not *seen*; return what was met."""
-    met = []
+    met, danger = [], perilous()
     while frontier:
         thing = frontier.pop()
         if id(thing) in seen or not is_collected(type(thing)):
             continue
         seen.add(id(thing))
         met.append(thing)
-        frontier.extend(gc.get_referents(thing))
+        frontier.extend(referents_of(thing, danger))
     return met
