@@ -19,6 +19,7 @@ import pytest
 
 from leakmw import forked, meters
 from leakmw.heap import inspector as looking
+from leakmw.heap.child import Child
 from leakmw.heap.inspector import Inspector
 from leakmw.records import CycleGroup, Frame, Inspection, Route, SnapshotError
 
@@ -38,7 +39,8 @@ def inspector(
     begin: Callable[[], object] = tracemalloc.stop,
 ) -> Inspector:
     """Return what looks at the heap of this process."""
-    return Inspector(meters.rss_bytes, lambda: room, born, begin, tuple, pytest.fail)
+    child = Child(meters.rss_bytes, lambda: room)
+    return Inspector(child, born, begin, tuple, pytest.fail)
 
 
 def look(**given: Any) -> Inspection:

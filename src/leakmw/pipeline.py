@@ -18,6 +18,7 @@ from leakmw.analysis.forecast import Level, seconds_to_limit
 from leakmw.analysis.fragmentation import fragmentation
 from leakmw.analysis.history import History, visited
 from leakmw.analysis.native_findings import with_company
+from leakmw.heap.child import Child
 from leakmw.heap.explaining import explained
 from leakmw.heap.garbage import Garbage
 from leakmw.heap.inspector import Inspector
@@ -100,8 +101,7 @@ class Pipeline:
         self._growing: list[Finding] = []
         self._counted = _Counted({}, collecting=True)
         self._inspector = Inspector(
-            meters.rss_bytes,
-            meters.room_bytes,
+            Child(meters.rss_bytes, meters.room_bytes),
             self._tracer.born,
             tracemalloc.stop if samples(settings) else untraced,
             _described,

@@ -9,7 +9,6 @@ import tracemalloc
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from leakmw.heap.child import Child
 from leakmw.heap.cycles import cycles, referrers
 from leakmw.heap.garbage import bytes_of, unreachable
 from leakmw.heap.objects import tracked
@@ -17,6 +16,8 @@ from leakmw.records import CycleGroup, Cycles, Frame, Holdings, Inspection, Wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from leakmw.heap.child import Child
 
 DEADLINE_SECONDS = 60.0
 """After which the child is killed; it gives way to everybody else."""
@@ -34,9 +35,7 @@ class Inspector:
     """Answers questions about the heap.
 
     Args:
-        rss_bytes: Says what the process takes.
-
-        room_bytes: Says what it may take more.
+        child: Looks in a forked copy of the process.
 
         born: Tells where an object was born; in the child, too.
 
@@ -49,14 +48,13 @@ class Inspector:
 
     def __init__(
         self,
-        rss_bytes: Callable[[], int | None],
-        room_bytes: Callable[[], int],
+        child: Child,
         born: Callable[[object], Frame | None],
         begin: Callable[[], object],
         described: Callable[[Iterable[Frame]], Iterable[Frame]],
         holdings: Callable[[], Holdings],
     ) -> None:
-        self._child = Child(rss_bytes, room_bytes)
+        self._child = child
         self._born = born
         self._begin = begin
         self._described = described
