@@ -66,7 +66,7 @@ def held(graph: Graph, things: Sequence[object]) -> Held:
         return Held(None, None, (), (), len(chains), garbage)
     way = _known(through[0][:depth])
     tails = tuple(tuple(one[depth:]) for one in through)
-    return Held(way[-1], _owner(way), way, tails, len(chains), garbage)
+    return Held(way[-1], owner_of(way), way, tails, len(chains), garbage)
 
 
 def _parting(chains: Sequence[list[Any]]) -> tuple[list[list[Any]], int]:
@@ -112,7 +112,7 @@ def _known(way: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(before if before and is_a(before[-1], CACHED) else way)
 
 
-def _owner(way: Sequence[Any]) -> Any:
+def owner_of(way: Sequence[Any]) -> Any:
     """Return the instance that has the last step of *way* as an attribute."""
     *before, _ = way
     if before and is_namespace(before):

@@ -15,7 +15,7 @@ from leakmw.heap.causes import Case, cause
 from leakmw.heap.containers import measured
 from leakmw.heap.garbage import HEADER_BYTES
 from leakmw.heap.graph import OUTSIDE, THREADS, Graph, held_outside, is_namespace
-from leakmw.heap.holders import held, retained
+from leakmw.heap.holders import held, owner_of, retained
 from leakmw.heap.naming import CALLABLES, Names
 from leakmw.heap.objects import is_a, size_of
 from leakmw.heap.paths import path
@@ -251,7 +251,8 @@ def _listed(
     listed = []
     for key in ranked[:MOST_LISTED]:
         thing, length = lengths[key]
-        container = measured(thing)
-        where = path(names, graph.chain(thing))
+        way = graph.chain(thing)
+        owner = owner_of(way)
+        container, where = measured(thing, owner), path(names, way, owner)
         listed.append(Container(where, container.kind, length, container.cap, grown.get(key)))
     return listed
