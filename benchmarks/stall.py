@@ -170,9 +170,9 @@ def measure(ticker: Ticker, monitor: Monitor, rounds: int) -> list[tuple[str, st
             took.append(time.perf_counter() - started)
         theirs = _theirs(ticker) if tracemalloc.is_tracing() else []
     return [
-        ("the app alone", _milliseconds(alone), f"{ALONE_SECONDS:g}"),
-        ("a snapshot of leakmw", _milliseconds(ours), _seconds(took)),
-        ("of that, the process stood still", _milliseconds(pauses), ""),
+        ("the app alone", milliseconds(alone), f"{ALONE_SECONDS:g}"),
+        ("a snapshot of leakmw", milliseconds(ours), _seconds(took)),
+        ("of that, the process stood still", milliseconds(pauses), ""),
         *theirs,
     ]
 
@@ -194,7 +194,8 @@ def _compare(baseline: tracemalloc.Snapshot) -> None:
     tracemalloc.take_snapshot().compare_to(baseline, "lineno")
 
 
-def _milliseconds(seconds: list[float]) -> str:
+def milliseconds(seconds: list[float]) -> str:
+    """Return the spread of some stalls, and the longest."""
     spread = Spread.of([value * 1e3 for value in seconds])
     return f"{spread.shown(1)}, at most {max(seconds) * 1e3:.1f}"
 

@@ -47,7 +47,7 @@ def fill(face: Any, windows: int) -> None:
                 environ: dict[str, Any] = {"PATH_INFO": path}
                 setup_testing_defaults(environ)
                 face(environ, lambda *_: None).close()
-        face.monitor.take_snapshot(60)
+        face.monitor.take_snapshot(600)
 
 
 def live() -> dict[str, Any]:
@@ -63,7 +63,7 @@ def live() -> dict[str, Any]:
     face: Any = LeakMiddleware(shop, engine="tracemalloc", every=10**9, frames=8)
     fill(face, WINDOWS)
     growing = face.monitor.report()
-    held = holdings_document(face.monitor.look(lambda heap: heap.holdings(), 120))
+    held = holdings_document(face.monitor.look(lambda heap: heap.holdings(), 600))
     shop.leaking = False
     fill(face, WINDOWS)
     still = face.monitor.report()
