@@ -7,7 +7,7 @@ def _extension(name: str) -> Extension:
     return Extension(
         f"leakmw.{name}",
         [f"src/leakmw/{name.replace('.', '/')}.c"],
-        extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra", "-Wno-unused-parameter"],
+        extra_compile_args=["-std=c11", "-O2", "-Wall", "-Wextra"],
         libraries=["m", "dl"],
         optional=True,
     )

@@ -362,6 +362,7 @@ def test_a_reader_that_holds_all_tracebacks_stops_nothing() -> None:
     with sampled(8):
         two_ways(17)
         figures = _sampler.figures()
+        assert figures["interval"] <= 2 << 30
         for records in held:
             _sampler.release(records)
     assert figures["live"] <= _sampler.MOST_SAMPLES
@@ -388,6 +389,63 @@ def test_a_large_share_stays_within_the_budget() -> None:
 def shared_helper(kept: list[bytes]) -> None:
     """Allocate for whoever calls."""
     kept.extend(blocks(*[700] * 10))
+
+
+def test_the_collector_may_run_in_the_middle_of_a_reading() -> None:
+    """Python 3.11 collects inside allocations; what that frees is not in the reading."""
+
+    class Ring:
+        def __init__(self) -> None:
+            self.ring = self
+            self.kept = blocks(*[500] * 20)
+
+    before = gc.get_threshold()
+    gc.collect()
+    try:
+        with sampled(64):
+            for _ in range(50):
+                gc.disable()
+                Ring()
+                gc.set_threshold(1)
+                gc.enable()
+                records, visits = _sampler.read()
+                assert len(records) == RECORD.size * len(visits)
+                _sampler.release(records)
+    finally:
+        gc.set_threshold(*before)
+        gc.enable()
+
+
+def test_a_finalizer_may_begin_anew_while_the_samples_of_before_are_forgotten() -> None:
+    """Whoever began in the middle of another's beginning still learns what is freed."""
+    kept: list[bytes] = []
+    begun: list[bool] = []
+    latest = Visit()
+
+    class Restarting(Visit):
+        def __del__(self) -> None:
+            if not begun:
+                begun.append(True)
+                _sampler.start(VISIT, OURS, 32, 0.0, 8.0, 2)
+                with visiting(latest):
+                    kept.extend(blocks(*[777] * 2000))
+
+    def made_in(visits: list[Restarting]) -> list[bytes]:
+        made = []
+        while visits:
+            with visiting(visits.pop()):
+                made.append(bytes(200))
+        return made
+
+    first, second = ([Restarting() for _ in range(11_000)] for _ in range(2))
+    with sampled(8):
+        made_in(first)
+        made = made_in(second)
+        _sampler.start(VISIT, OURS, 32, 0.0, 8.0, 3)
+        assert live(latest, of=777)[0] > 100_000
+        kept.clear()
+        assert live(latest, of=777)[0] == 0
+    assert made
 
 
 def endpoints(number: int) -> list[Visit]:
@@ -496,6 +554,17 @@ def test_tracemalloc_may_start_and_end_above_it() -> None:
         assert live(visit, of=1000)[0] == 0
 
 
+def test_what_may_have_been_freed_unseen_is_not_looked_at() -> None:
+    """Nothing is marked as recyclable once the hook is reached no more."""
+    tracemalloc.start()
+    with sampled(64):
+        kept = [[number] for number in range(1000)]
+        assert True in marks_by_size()[56]
+        tracemalloc.stop()
+        kept.clear()
+        assert {mark for marks in marks_by_size().values() for mark in marks} == {False}
+
+
 def test_ending_below_tracemalloc_leaves_it_alone() -> None:
     """The hook stays, does nothing, and samples when it is started again."""
     visit = Visit()
@@ -592,6 +661,29 @@ def test_other_interpreters_are_left_alone() -> None:
     done = ended(INTERPRETER)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "True"
+
+
+FALL_BACK = """
+import sys
+try:
+    import _interpreters as interpreters
+    one = interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    one = interpreters.create(isolated=False)
+from leakmw.tracers import sampling
+assert sampling.unavailable() is None
+interpreters.run_string(one, f"import sys; sys.path[:] = {sys.path}")
+interpreters.run_string(one, "from leakmw.tracers import sampling; print(sampling.unavailable())")
+interpreters.destroy(one)
+"""
+
+
+def test_an_interpreter_that_may_load_anything_is_told_why_it_cannot_sample() -> None:
+    """As those of mod_wsgi may: ``auto`` then does without samples there."""
+    done = ended(FALL_BACK)
+    assert done.returncode == 0, done.stderr
+    assert "main interpreter only" in done.stdout
 
 
 EXIT = """

@@ -134,7 +134,10 @@ def main() -> int:
                 failed.append(f"{step.__name__}: {error!r}")
             done[step.__name__] += 1
 
-    steps = (allocate, allocate, allocate, restart, read, read, births, collections, fork, cover)
+    steps = (
+        *(allocate, allocate, allocate, restart, restart, read, read),
+        *(births, collections, fork, cover),
+    )
     gc.callbacks.append(_collector.collected)
     threads = [threading.Thread(target=repeat, args=(step,)) for step in steps]
     for thread in threads:

@@ -212,7 +212,7 @@ PyDoc_STRVAR(collected_doc,
 "Count a collection: made to stand in ``gc.callbacks``.\n");
 
 static PyObject *
-collector_collected(PyObject *module, PyObject *const *args, Py_ssize_t number)
+collector_collected(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t number)
 {
     if (number == 2 && PyUnicode_CheckExact(args[0]) && PyDict_CheckExact(args[1])) {
         if (PyUnicode_CompareWithASCIIString(args[0], "start") == 0) {
@@ -246,7 +246,7 @@ PyDoc_STRVAR(watch_doc,
 "    RuntimeError: In another interpreter than the main one.\n");
 
 static PyObject *
-collector_watch(PyObject *module, PyObject *args)
+collector_watch(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *variable, *ignored;
     if (!PyArg_ParseTuple(args, "OO", &variable, &ignored)) {
@@ -274,7 +274,7 @@ PyDoc_STRVAR(unwatch_doc,
 "Forget everything; take ``collected`` out of ``gc.callbacks`` before.\n");
 
 static PyObject *
-collector_unwatch(PyObject *module, PyObject *Py_UNUSED(ignored))
+collector_unwatch(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     forget();
     Py_RETURN_NONE;
@@ -324,7 +324,7 @@ PyDoc_STRVAR(read_doc,
 "    of visits, those of visits without a name yet, and those past the cap, all three with None.\n");
 
 static PyObject *
-collector_read(PyObject *module, PyObject *Py_UNUSED(ignored))
+collector_read(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     settle();
     Account unnamed = state.unnamed;
@@ -363,7 +363,7 @@ PyDoc_STRVAR(legacy_doc,
 "the collector frees no cycle that one of them is in.\n");
 
 static PyObject *
-collector_legacy(PyObject *module, PyObject *type)
+collector_legacy(PyObject *Py_UNUSED(module), PyObject *type)
 {
     if (!PyType_Check(type)) {
         PyErr_SetString(PyExc_TypeError, "a type is wanted");

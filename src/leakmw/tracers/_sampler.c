@@ -19,7 +19,7 @@
    - All tables are static: there is no allocation to fail, and pages that were never used are
      not resident.
    - Other interpreters of the process may have a GIL of their own. The hook looks whose thread it
-     is on before it touches a table.
+     is on before it touches a table, and the module loads in the main one alone.
    - A block that is freed or moved is looked up before the allocator below gets it back, so that
      its address cannot come back to us while it still stands in the table.
    - Hooks are only taken out while they are on top. Below somebody else's they stay, and pass
@@ -57,7 +57,7 @@
 #define MOST_SAMPLES (SLOTS / 2)
 #define MOST_NODES (1u << 16) /* of the tree of tracebacks; 0 is its root */
 #define PATHS (1u << 12)      /* tracebacks that are found by a hash of all their frames */
-#define FILTER (1u << 17)     /* counters, each for the blocks of some 16-byte steps */
+#define FILTER (1u << 17)     /* counters, each for the blocks of some 64-byte steps */
 #define MOST_DROPPED (1u << 15)
 #define MOST_FRAMES 128
 #define LEAST_INTERVAL 512.0
@@ -115,7 +115,8 @@ static struct {
     double overhead;               /* share of CPU time to keep to; 0: the interval is fixed */
     uint64_t spent, cpu_seen, spent_seen;   /* nanoseconds */
     uint64_t taken, thinned, skipped;
-    uint32_t live, used_nodes, first_free, dropped, window, since_look, untimed;
+    uint32_t live, in_use, ever_used, first_free;   /* samples; nodes, twice; a free node */
+    uint32_t dropped, window, since_look, untimed;
     int frames;
     bool active, probing, reached;
 } state = {.window = 1};
@@ -215,7 +216,8 @@ bucket_of(uint32_t parent, PyCodeObject *code, int lasti)
     return (uint32_t)((key ^ (key >> 29)) * 0x9E3779B97F4A7C15u >> 48) % MOST_NODES;
 }
 
-/* Return the node of a frame, a new one if need be, with no user added; 0 if there is no room. */
+/* Return the node of a frame, a new one if need be, with no user added. There is room: whoever finds
+   the tree crowded takes no sample. */
 static uint32_t
 child_of(uint32_t parent, PyCodeObject *code, int lasti)
 {
@@ -228,11 +230,10 @@ child_of(uint32_t parent, PyCodeObject *code, int lasti)
     uint32_t made = state.first_free;
     if (made != 0) {
         state.first_free = nodes[made].next;
-    } else if (state.used_nodes + 1 < MOST_NODES) {
-        made = ++state.used_nodes;
     } else {
-        return 0;
+        made = ++state.ever_used;
     }
+    state.in_use++;
     Py_INCREF(code);
     nodes[made] = (Node){code, lasti, parent, 0, *bucket};
     nodes[parent].users++;
@@ -256,6 +257,7 @@ leave(uint32_t node)
         gone->code = NULL;
         gone->next = state.first_free;
         state.first_free = node;
+        state.in_use--;
         node = parent;
     }
 }
@@ -315,20 +317,15 @@ walk(PyThreadState *thread, Place *places)
 }
 #endif
 
-/* Find the innermost node of a traceback, with no user added. Return false if there was no room for
-   all frames: the callers alone are still true. */
-static bool
-intern(const Place *places, int depth, uint32_t *node)
+/* Return the innermost node of a traceback, with no user added. */
+static uint32_t
+intern(const Place *places, int depth)
 {
-    *node = 0;
+    uint32_t node = 0;
     for (int i = depth - 1; i >= 0; i--) {
-        uint32_t child = child_of(*node, places[i].code, places[i].lasti);
-        if (child == 0) {
-            return false;
-        }
-        *node = child;
+        node = child_of(node, places[i].code, places[i].lasti);
     }
-    return true;
+    return node;
 }
 
 static uint64_t
@@ -353,14 +350,14 @@ traceback_of(PyThreadState *thread)
     int depth = walk(thread, places);
     uint64_t key = key_of(places, depth);
     Path *path = &paths[key % PATHS];
-    uint32_t node = path->node;
-    if (path->key != key && intern(places, depth, &node)) {
+    if (path->key != key) {
+        uint32_t node = intern(places, depth);
         nodes[node].users++;
         leave(path->node);
         *path = (Path){key, node, false};
     }
     path->met = true;
-    return node;
+    return path->node;
 }
 
 /* Forget the tracebacks that were not met since the last call, and need not be kept. */
@@ -381,8 +378,9 @@ forget(void)
 static inline uint8_t *
 counter_of(void *block)
 {
-    /* not hashed: what is freed lies where much was freed before, so the counters are in cache */
-    return &filter[((uintptr_t)block >> 4) % FILTER];
+    /* not hashed: what is freed lies where much was freed before, so the counters are in cache; one
+       serves 64 bytes, so that they leave the cache to the app */
+    return &filter[((uintptr_t)block >> 6) % FILTER];
 }
 
 static uint32_t
@@ -450,8 +448,7 @@ thin(double interval)
 static bool
 is_crowded(void)
 {
-    return state.live >= MOST_SAMPLES ||
-           (state.used_nodes + MOST_FRAMES >= MOST_NODES && state.first_free == 0);
+    return state.live >= MOST_SAMPLES || state.in_use + MOST_FRAMES >= MOST_NODES;
 }
 
 /* Move the interval so that sampling takes its share of the CPU time, and no more. */
@@ -499,8 +496,7 @@ current_visit(PyObject **visit)
 {
     *visit = NULL;
     if (look_up(visit) < 0) {
-        PyErr_Clear();
-        return false;
+        return false;  /* that takes a variable whose hash fails: there is none */
     }
     if (*visit == Py_None || *visit == state.ignored) {
         bool wanted = *visit == Py_None;
@@ -546,12 +542,12 @@ sample(PyThreadState *thread, void *block, size_t size)
     if (is_crowded()) {
         forget();
     }
-    while (is_crowded() && state.live > 0) {
+    while (is_crowded() && state.live > 0 && state.interval < MOST_INTERVAL) {
         thin(state.interval * 2);
         forget();
     }
-    /* a reader may hold the nodes still; and each sample may drop its visit some day, while nobody
-       has read for long */
+    /* a reader may hold the nodes still, however coarse the interval is; and each sample may drop
+       its visit some day, while nobody has read for long */
     if (is_crowded() || state.dropped >= MOST_DROPPED - MOST_SAMPLES) {
         state.skipped++;
         drop(visit);
@@ -714,7 +710,9 @@ clear(void)
             bury();
         }
     }
-    memset(filter, 0, sizeof(filter));
+    if (state.live == 0) {  /* else somebody has begun anew in the middle of this */
+        memset(filter, 0, sizeof(filter));
+    }
     forget();
     forget();
     bury();
@@ -767,12 +765,10 @@ PyDoc_STRVAR(start_doc,
 "    frames: Deepest traceback kept, at most 128.\n\n"
 "    overhead: Share of CPU time to keep to by moving the interval; 0 leaves it as it is.\n\n"
 "    interval: Mean gap in bytes to begin with.\n\n"
-"    seed: Of the gaps.\n\n"
-"Raises:\n"
-"    RuntimeError: In another interpreter than the main one.\n");
+"    seed: Of the gaps.\n");
 
 static PyObject *
-sampler_start(PyObject *module, PyObject *args)
+sampler_start(PyObject *Py_UNUSED(module), PyObject *args)
 {
     PyObject *variable, *ignored;
     int frames;
@@ -780,11 +776,6 @@ sampler_start(PyObject *module, PyObject *args)
     unsigned long long seed;
     if (!PyArg_ParseTuple(args, "O!OiddK", &PyContextVar_Type, &variable, &ignored, &frames,
                           &overhead, &interval, &seed)) {
-        return NULL;
-    }
-    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
-        PyErr_SetString(PyExc_RuntimeError,
-                        "sampling works in the main interpreter only, and this is another one");
         return NULL;
     }
     state.active = false;
@@ -813,7 +804,7 @@ PyDoc_STRVAR(stop_doc,
 "End sampling and forget all samples. Hooks below somebody else's stay and do nothing.\n");
 
 static PyObject *
-sampler_stop(PyObject *module, PyObject *Py_UNUSED(ignored))
+sampler_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     state.active = false;
     gap = INT64_MAX;
@@ -832,19 +823,26 @@ PyDoc_STRVAR(read_doc,
 "    else's by now (uint64); and the visit of each, or None. The nodes stay until release().\n");
 
 static PyObject *
-sampler_read(PyObject *module, PyObject *Py_UNUSED(ignored))
+sampler_read(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     bury();
+    /* what a hook that is reached no more has not seen freed must not be looked at */
+    bool all_live = is_reached(0) && is_reached(1);
     int64_t kept = gap;
-    gap = INT64_MAX;  /* what is read does not change while it is read */
+    gap = INT64_MAX;  /* no sample comes meanwhile */
     uint32_t count = state.live;
-    PyObject *records = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * sizeof(Record)));
     PyObject *visits = PyTuple_New(count);
+    while (visits != NULL && count != state.live) {
+        count = state.live;  /* the collector has run in there (3.11), and freed some */
+        Py_SETREF(visits, PyTuple_New(count));
+    }
+    /* no place for the collector */
+    PyObject *records = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * sizeof(Record)));
     gap = kept;
-    if (records == NULL || visits == NULL || count != state.live) {
+    if (records == NULL || visits == NULL) {
         Py_XDECREF(records);
         Py_XDECREF(visits);
-        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+        return PyErr_NoMemory();
     }
     Record *record = (Record *)PyBytes_AS_STRING(records);
     Py_ssize_t number = 0;
@@ -854,7 +852,7 @@ sampler_read(PyObject *module, PyObject *Py_UNUSED(ignored))
             continue;
         }
         *record++ = (Record){
-            one->node, one->birth, one->size, one->interval, is_recyclable(one)};
+            one->node, one->birth, one->size, one->interval, all_live && is_recyclable(one)};
         nodes[one->node].users++;
         PyObject *visit = one->visit == NULL ? Py_None : one->visit;
         PyTuple_SET_ITEM(visits, number++, Py_NewRef(visit));
@@ -868,7 +866,7 @@ PyDoc_STRVAR(release_doc,
 "Give back the nodes that read() holds for *records*, once.\n");
 
 static PyObject *
-sampler_release(PyObject *module, PyObject *records)
+sampler_release(PyObject *Py_UNUSED(module), PyObject *records)
 {
     char *text;
     Py_ssize_t length;
@@ -888,7 +886,7 @@ PyDoc_STRVAR(frame_doc,
 "Return the node of the caller, 0 for none, and file, line and qualified name of the frame.\n");
 
 static PyObject *
-sampler_frame(PyObject *module, PyObject *number)
+sampler_frame(PyObject *Py_UNUSED(module), PyObject *number)
 {
     unsigned long node = PyLong_AsUnsignedLong(number);
     if (PyErr_Occurred()) {
@@ -909,7 +907,7 @@ PyDoc_STRVAR(find_doc,
 "Return node, birth and visit of the sample of the block at an address, None if it is none.\n");
 
 static PyObject *
-sampler_find(PyObject *module, PyObject *address)
+sampler_find(PyObject *Py_UNUSED(module), PyObject *address)
 {
     void *block = PyLong_AsVoidPtr(address);
     if (block == NULL && PyErr_Occurred()) {
@@ -970,7 +968,7 @@ PyDoc_STRVAR(birth_doc,
 "    None if it was not sampled, or may have been somebody else's when it was.\n");
 
 static PyObject *
-sampler_birth(PyObject *module, PyObject *object)
+sampler_birth(PyObject *Py_UNUSED(module), PyObject *object)
 {
     void *block = block_of(object);
     for (uint32_t i = slot_of(block); samples[i].block != NULL; i = (i + 1) % SLOTS) {
@@ -988,12 +986,8 @@ PyDoc_STRVAR(figures_doc,
 "``seconds`` spent and static ``bytes``.\n");
 
 static PyObject *
-sampler_figures(PyObject *module, PyObject *Py_UNUSED(ignored))
+sampler_figures(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    uint32_t free_nodes = 0;
-    for (uint32_t i = state.first_free; i != 0; i = nodes[i].next) {
-        free_nodes++;
-    }
     Py_ssize_t bytes = sizeof(samples) + sizeof(nodes) + sizeof(buckets) + sizeof(paths) +
                        sizeof(filter) + sizeof(dropped);
     return Py_BuildValue(
@@ -1001,7 +995,7 @@ sampler_figures(PyObject *module, PyObject *Py_UNUSED(ignored))
         "reached", state.active && is_reached(0) && is_reached(1) ? Py_True : Py_False,
         "interval", state.interval, "live", state.live,
         "taken", (unsigned long long)state.taken, "thinned", (unsigned long long)state.thinned,
-        "skipped", (unsigned long long)state.skipped, "nodes", state.used_nodes - free_nodes,
+        "skipped", (unsigned long long)state.skipped, "nodes", state.in_use,
         "seconds", (double)state.spent * 1e-9, "bytes", bytes);
 }
 
@@ -1048,7 +1042,7 @@ PyDoc_STRVAR(pools_doc,
 "Return what sys._debugmallocstats() prints of Python's own allocator, None where nobody tells.\n");
 
 static PyObject *
-sampler_pools(PyObject *module, PyObject *Py_UNUSED(ignored))
+sampler_pools(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     char *text = NULL;
     size_t size = 0;
@@ -1081,6 +1075,12 @@ execute(PyObject *module)
     PyErr_SetString(PyExc_ImportError, "sampling needs the GIL, which this Python is built without");
     return -1;
 #endif
+    /* not all are held to the slot below: those that mod_wsgi makes load what they like */
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError,
+                        "sampling works in the main interpreter only, and this is another one");
+        return -1;
+    }
 #ifdef LEAKMW_PUBLIC_FRAMES
     const int public_frames = 1;
 #else
