@@ -7,10 +7,12 @@ python benchmarks/overhead.py [default] [peers] [heavy] [counting] [in-process] 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -27,8 +29,13 @@ WARM_UP = 500
 
 SNAPSHOT_EVERY = 1000
 TRACED_SETTINGS = {"engine": "tracemalloc", "every": SNAPSHOT_EVERY, "frames": 8}
-INSTRUCTION_RUNS = (200, 600)
-"""Requests of the two runs whose difference is taken."""
+SHORT_RUNS, WHOLE_RUNS = (200, 600), (600, 1600)
+"""Requests of two runs whose difference is taken; within the second pair a snapshot is due."""
+
+SETTLING = 3000
+"""Requests after which the interval between samples has found its place."""
+
+TOKEN = "benchmark" * 4
 
 
 class Case(NamedTuple):
@@ -139,15 +146,50 @@ def in_process(effort: Effort) -> str:
 
 
 def instructions(_: Effort) -> str:
-    """Count the instructions of a request in user space, which no other load disturbs."""
+    """Count the instructions of a request in user space, which no other load disturbs.
+
+    Under valgrind time says little, so the interval between samples is the one that the same app
+    comes to without it. With an interval of a gigabyte there is the hook and no sample.
+    """
     rows = []
-    for case in [*PAGES, *CASES]:
-        bare, counts, all_of_it = (
-            instructions_per_request(case, name) for name in ("bare", "counting", "leakmw")
+    for case in [*PAGES, HEAVY, *CASES]:
+        interval = settled_interval(case)
+        bare, counts, unsampled, all_of_it = (
+            instructions_per_request(case, name, settings, runs)
+            for name, settings, runs in (
+                ("bare", NO_SETTINGS, SHORT_RUNS),
+                ("counting", NO_SETTINGS, SHORT_RUNS),
+                ("leakmw", {"sample_bytes": 1 << 30}, WHOLE_RUNS),
+                ("leakmw", {"sample_bytes": interval}, WHOLE_RUNS),
+            )
         )
-        ratios = (f"{counts / bare:.3f}", f"{all_of_it / bare:.3f}")
-        rows.append((case.title, f"{bare:,.0f}", *ratios))
-    return table(("app, server", "bare, instructions per request", "counting", "leakmw"), rows)
+        ratios = (f"{some / bare:.3f}" for some in (counts, unsampled, all_of_it))
+        rows.append((case.title, f"{bare:,.0f}", *ratios, f"{interval / 1024:.0f}"))
+        print(rows[-1], file=sys.stderr)
+    without = "leakmw without samples"
+    head = ("app, server", "bare, instructions per request", "counting", without, "leakmw", "KiB")
+    return table(head, rows)
+
+
+def settled_interval(case: Case) -> int:
+    """Return the mean bytes between two samples that the default settings come to."""
+    with serving(case.server, case.app, "leakmw", {"token": TOKEN}) as server:
+        client = Client(server.address, keep_alive=case.server != "gunicorn sync")
+        client.send(SETTLING)
+        client.close()
+        host, port = server.address
+        request = urllib.request.Request(
+            f"http://{host}:{port}/__leaks__/api/snapshots",
+            method="POST",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+        urllib.request.urlopen(request).close()
+        request = urllib.request.Request(
+            f"http://{host}:{port}/__leaks__/api/report",
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+        with urllib.request.urlopen(request) as answer:
+            return int(json.load(answer)["engine"]["sample_bytes"])
 
 
 def measured(
@@ -207,20 +249,23 @@ def timed(app: str, variant: str) -> float:
     return float(said.stdout)
 
 
-def instructions_per_request(case: Case, variant: str) -> float:
+def instructions_per_request(
+    case: Case, variant: str, settings: Mapping[str, object], runs: tuple[int, int]
+) -> float:
     """Return the difference of a long and a short run, by request."""
-    short, long = INSTRUCTION_RUNS
-    more = instructions_of(case, variant, long) - instructions_of(case, variant, short)
-    return more / (long - short)
+    short, long = (instructions_of(case, variant, settings, requests) for requests in runs)
+    return (long - short) / (runs[1] - runs[0])
 
 
-def instructions_of(case: Case, variant: str, requests: int) -> int:
+def instructions_of(
+    case: Case, variant: str, settings: Mapping[str, object], requests: int
+) -> int:
     """Count what a server and its workers execute from their start to their end."""
     with tempfile.TemporaryDirectory() as folder:
         log = f"{folder}/%p.log"
         valgrind = ("valgrind", "--tool=callgrind", "--trace-children=yes", f"--log-file={log}")
         under = (*valgrind, "--callgrind-out-file=/dev/null")
-        with serving(case.server, case.app, variant, under=under) as server:
+        with serving(case.server, case.app, variant, settings, under=under) as server:
             client = Client(server.address, keep_alive=case.server != "gunicorn sync")
             client.send(requests)
             client.close()

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import linecache
 import threading
 import time
@@ -212,6 +213,7 @@ def look(blocks: int, gigabytes: float | None, engine: str, rounds: int) -> None
         monitor.take_snapshot(120)  # what is born from now on is traced
     size = round(gigabytes * 1e9 * BLOCKS_EACH / blocks) if gigabytes else SMALL
     kept = heap(blocks, size)
+    gc.collect()  # in a running app one has seen the heap, and the next full one is far away
     resident = psutil.Process().memory_info().rss / 1e9
     about = f"About {blocks:,} live blocks, {resident:.2f} GB, {FRAMES} frames, engine {engine}."
     print(f"{about} {machine()}\n")
