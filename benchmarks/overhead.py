@@ -24,16 +24,14 @@ from traffic import Client
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-WARM_UP = 500
-"""Requests before the first measured one: interpreters specialize, pools fill."""
+WARM_UP, SETTLED = 500, 2000
+"""Requests before the first measured one: interpreters specialize, pools fill; and the interval
+between samples finds its place, at which they cost more than before."""
 
 SNAPSHOT_EVERY = 1000
 TRACED_SETTINGS = {"engine": "tracemalloc", "every": SNAPSHOT_EVERY, "frames": 8}
 SHORT_RUNS, WHOLE_RUNS = (200, 600), (600, 1600)
 """Requests of two runs whose difference is taken; within the second pair a snapshot is due."""
-
-SETTLING = 3000
-"""Requests after which the interval between samples has found its place."""
 
 TOKEN = "benchmark" * 4
 
@@ -70,11 +68,13 @@ class Effort(NamedTuple):
         rounds: How often the servers are started: each start lays memory out anew.
         blocks: Measurements of each variant in a round, in turns.
         requests: Requests in a measurement.
+        warm_up: Requests before the first.
     """
 
     rounds: int
     blocks: int
     requests: int
+    warm_up: int = WARM_UP
 
 
 def counting(effort: Effort) -> str:
@@ -96,13 +96,18 @@ def counting(effort: Effort) -> str:
 
 
 def default(effort: Effort) -> str:
-    """Compare the bare app with leakmw at its default settings, snapshots included."""
+    """Compare the bare app with leakmw at its default settings, snapshots included.
+
+    Beside it what counting costs, and all with an interval of a gigabyte, so without samples.
+    """
     rows = []
     for case in [*PAGES, HEAVY, *CASES]:
-        costs = measured(case, ("bare", "leakmw"), effort)
+        costs = measured(case, ("bare", "counting", "unsampled", "leakmw"), effort)
         bare = Spread.of([seconds * 1e6 for seconds in costs["bare"]]).shown(0)
-        rows.append((case.title, bare, ratio(costs["leakmw"], costs["bare"])))
-    return table(("app, server", "bare, µs of CPU per request", "leakmw"), rows)
+        ratios = (ratio(some, costs["bare"]) for name, some in costs.items() if name != "bare")
+        rows.append((case.title, bare, *ratios))
+    head = ("app, server", "bare, µs of CPU per request", "counting", "without samples", "leakmw")
+    return table(head, rows)
 
 
 def peers(effort: Effort, case: Case = PAGES[0]) -> str:
@@ -159,7 +164,7 @@ def instructions(_: Effort) -> str:
             for name, settings, runs in (
                 ("bare", NO_SETTINGS, SHORT_RUNS),
                 ("counting", NO_SETTINGS, SHORT_RUNS),
-                ("leakmw", {"sample_bytes": 1 << 30}, WHOLE_RUNS),
+                ("unsampled", NO_SETTINGS, WHOLE_RUNS),
                 ("leakmw", {"sample_bytes": interval}, WHOLE_RUNS),
             )
         )
@@ -175,7 +180,7 @@ def settled_interval(case: Case) -> int:
     """Return the mean bytes between two samples that the default settings come to."""
     with serving(case.server, case.app, "leakmw", {"token": TOKEN}) as server:
         client = Client(server.address, keep_alive=case.server != "gunicorn sync")
-        client.send(SETTLING)
+        client.send(SETTLED)
         client.close()
         host, port = server.address
         request = urllib.request.Request(
@@ -203,7 +208,7 @@ def measured(
     for _ in range(effort.rounds):
         with ExitStack() as stack:
             blocks = {
-                variant: stack.enter_context(visited(case, variant, effort.requests, settings))
+                variant: stack.enter_context(visited(case, variant, effort, settings))
                 for variant in variants
             }
             for turn in range(effort.blocks):
@@ -218,18 +223,18 @@ def measured(
 
 @contextmanager
 def visited(
-    case: Case, variant: str, requests: int, settings: Mapping[str, object]
+    case: Case, variant: str, effort: Effort, settings: Mapping[str, object]
 ) -> Iterator[Iterator[float]]:
-    """Serve a variant; each step of the iterator sends *requests* and yields CPU per request."""
+    """Serve a variant; each step of the iterator yields CPU seconds per request."""
     with serving(case.server, case.app, variant, settings) as server:
         client = Client(server.address, keep_alive=case.server != "gunicorn sync")
-        client.send(WARM_UP)
+        client.send(effort.warm_up)
 
         def block() -> Iterator[float]:
             while True:
                 before = server.cpu_seconds()
-                client.send(requests)
-                yield (server.cpu_seconds() - before) / requests
+                client.send(effort.requests)
+                yield (server.cpu_seconds() - before) / effort.requests
 
         yield block()
         client.close()
@@ -274,7 +279,7 @@ def instructions_of(
 
 
 SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
-    "default": (default, Effort(rounds=3, blocks=24, requests=304)),
+    "default": (default, Effort(rounds=6, blocks=6, requests=304, warm_up=SETTLED)),
     "peers": (peers, Effort(rounds=2, blocks=12, requests=200)),
     "heavy": (heavy, Effort(rounds=2, blocks=12, requests=104)),
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),

@@ -10,9 +10,10 @@ from leakmw import monitor
 
 VARIANT = os.environ.get("BENCHMARK_VARIANT", "bare")
 """``bare``; ``disabled``; ``counting``, without thread, tracing and snapshots; ``tracing`` with
-tracemalloc but without leakmw; ``leakmw`` with all that its settings ask for."""
+tracemalloc but without leakmw; ``unsampled``, with the hook and snapshots but no sample;
+``leakmw`` with all that its settings ask for."""
 
-WATCHED = VARIANT in {"counting", "leakmw", "disabled"}
+WATCHED = VARIANT in {"counting", "leakmw", "unsampled", "disabled"}
 FRAMES = int(os.environ.get("LEAKMW_FRAMES", "32"))
 
 
@@ -31,6 +32,8 @@ class _NoThread:
 if VARIANT == "counting":
     vars(monitor)["Background"] = _NoThread
     os.environ["LEAKMW_ENGINE"] = "tracemalloc"  # nothing asks whose visit it is
+if VARIANT == "unsampled":
+    os.environ["LEAKMW_SAMPLE_BYTES"] = str(1 << 30)
 if VARIANT == "disabled":
     os.environ["LEAKMW_ENABLED"] = "no"
 ENGINE = os.environ.get("LEAKMW_ENGINE")
