@@ -92,9 +92,13 @@ def tracked(generation: int | None = None) -> list[Any]:
     """Return what the collector looks at, of all generations or one, but for what is perilous."""
     danger = perilous()
     objects = gc.get_objects(generation)
-    place = next((place for place, one in enumerate(objects) if one is danger), None)
-    if danger is not None and place is not None:
-        del objects[place]
+    if danger is None:
+        return objects
+    # no closure here: its cell would be one of the objects, and dead at the end
+    for place, one in enumerate(objects):
+        if one is danger:
+            del objects[place]
+            break
     return objects
 
 
