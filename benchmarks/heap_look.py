@@ -52,7 +52,7 @@ def _objgraph() -> None:
 def _pympler() -> None:
     from pympler import muppy, summary
 
-    summary.summarize(muppy.get_objects())
+    summary.summarize(muppy.get_objects())  # type: ignore[no-untyped-call]
 
 
 def _guppy() -> None:
