@@ -13,7 +13,9 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections import Counter
+
+# update() asks whether it was given a Mapping: a metaclass of the app may answer that
+from collections import Counter, _count_elements  # type: ignore[attr-defined]
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -214,7 +216,7 @@ def held_outside(unreached: Sequence[object]) -> list[Any]:
     counts = dict(zip(map(id, unreached), map(sys.getrefcount, unreached), strict=True))
     inside: Counter[int] = Counter()
     for thing in unreached:
-        inside.update(filter(counts.__contains__, map(id, gc.get_referents(thing))))
+        _count_elements(inside, filter(counts.__contains__, map(id, gc.get_referents(thing))))
     return [thing for thing in unreached if counts[id(thing)] > inside[id(thing)] + OURS]
 
 

@@ -20,6 +20,7 @@ from leakmw.heap.objects import (
     is_a,
     is_collected,
     perilous,
+    ranked,
     referents_of,
     size_of,
     slots_of,
@@ -87,7 +88,7 @@ def _together(chains: Sequence[list[Any]], index: int) -> list[list[Any]]:
     """Return those of *chains* that have the commonest step at *index*."""
     if not chains:
         return []
-    ((name, _),) = Counter(id(one[index]) for one in chains).most_common(1)
+    name = ranked(id(one[index]) for one in chains)[0][0]
     return [one for one in chains if id(one[index]) == name]
 
 

@@ -17,7 +17,7 @@ from leakmw.heap.garbage import HEADER_BYTES
 from leakmw.heap.graph import OUTSIDE, THREADS, Graph, held_outside, is_namespace
 from leakmw.heap.holders import held, owner_of, retained
 from leakmw.heap.naming import CALLABLES, Names
-from leakmw.heap.objects import is_a, size_of
+from leakmw.heap.objects import is_a, ranked, size_of
 from leakmw.heap.paths import path
 from leakmw.heap.roots import follow_threads, modules
 from leakmw.records import Container, Kind
@@ -223,8 +223,8 @@ def _are_called(holding: Held) -> bool:
 
 
 def _entry(holding: Held, names: Names) -> str:
-    kinds = Counter(names.of_type(type(tail[0])) for tail in holding.tails if tail)
-    return kinds.most_common(1)[0][0] if kinds else ""
+    kinds = ranked(names.of_type(type(tail[0])) for tail in holding.tails if tail)
+    return kinds[0][0] if kinds else ""
 
 
 def _lengths(graph: Graph) -> dict[str, tuple[Any, int]]:
