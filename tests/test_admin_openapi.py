@@ -35,7 +35,7 @@ DESCRIBED = [
     for method in methods
     if method != "parameters"
 ]
-LOOKS = [one for one in DESCRIBED if one[0] in {"/api/gc/collect", "/api/gc/inspect"}]
+LOOKS = [one for one in DESCRIBED if one[0] in {"/api/gc/collect", "/api/gc/inspect", "/api/heap"}]
 """Those that look at the whole heap, which of a process that runs tests is large."""
 
 TOKEN = "a-token-of-some-length"  # the secret of tests

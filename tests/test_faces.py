@@ -620,12 +620,12 @@ def test_with_the_token_the_admin_path_is_ours(face: Face, method: str) -> None:
 def test_a_change_is_made_through_every_face(face: Face) -> None:
     """A POST with the token reaches the service with its body."""
     app = face.app({"token": TOKEN})
-    path = "/__leaks__/api/gc/collect"
+    path = "/__leaks__/api/snapshots"
 
-    collected = face.get(app, path, method="POST", headers=BEARER)
+    taken = face.get(app, path, method="POST", headers=BEARER)
     too_much = face.get(app, path, method="POST", headers=BEARER, body=b" " * 5000)
 
-    assert collected.status == 200
+    assert taken.status == 201
     assert too_much.status == 413
 
 
