@@ -281,8 +281,16 @@ class Monitor:
             self._tickets.settle(None, None, outcome)
         elif outcome is not None:
             self._tickets.settle(None, outcome)
+        if isinstance(outcome, Snapshot):
+            self._look_for_holders()
         self._answer()
         self._speak()
+
+    def _look_for_holders(self) -> None:
+        try:
+            self._built().look_for_holders()
+        except Exception as error:  # noqa: BLE001  # the app and the thread go on
+            self.failed("heap", error)
 
     def _answer(self) -> None:
         """Ask the heap what somebody waits for, each question once."""

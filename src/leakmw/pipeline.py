@@ -10,7 +10,7 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from leakmw import allocators, meters
 from leakmw.analysis.findings import analyse, compare, findings, ranked
@@ -99,7 +99,8 @@ class Pipeline:
         self._garbage = Garbage(meters.rss_bytes, meters.room_bytes, failed)
         self._search = Search(meters.rss_bytes, meters.room_bytes, short)
         self._growing: list[Finding] = []
-        self._counted = _Counted({}, collecting=True)
+        self._endpoints: Callable[[], Mapping[str, Endpoint]] = dict
+        self._collecting = True
         self._inspector = Inspector(
             Child(meters.rss_bytes, meters.room_bytes),
             self._tracer.born,
@@ -136,6 +137,7 @@ class Pipeline:
         Raises:
             SnapshotError: If the tracer cannot take one now.
         """
+        self._endpoints = endpoints
         number, name = self._number + 1, uuid.uuid4().hex[:12]
         moment = _Moment(endpoints, in_flight, self._meters.c_heap)
         memory = self._meters.memory()
@@ -202,7 +204,8 @@ class Pipeline:
             partial(self._garbage.waiting_at, last.number),
         )
         visits = {name: endpoint.visits for name, endpoint in last.endpoints.items()}
-        every = self._explained(every, _Counted(visits, collecting=analysis.collecting))
+        self._collecting = analysis.collecting
+        every = self._explained(every)
         every = with_company([*every, *self._unused(analysis, last.number)], sys.modules)
         found, changes = self._history.update(
             every[: self._settings.top], {finding.fingerprint for finding in every}, visits
@@ -223,24 +226,32 @@ class Pipeline:
         self.store.report = report
         self._outward(partial(self._events.report, report, changes))
 
-    def _explained(self, every: Sequence[Finding], known: _Counted) -> tuple[Finding, ...]:
-        """Return findings with what holds them, looked for where that is due."""
+    def _explained(self, every: Sequence[Finding]) -> tuple[Finding, ...]:
+        """Return findings with what is known of what holds them."""
         self._growing = [one for one in every[: self._settings.top] if one.grows and one.born]
-        self._counted = known
+        return tuple(ranked(self._told(one) if one.grows else one for one in every))
+
+    def look_for_holders(self) -> None:
+        """Look at the heap for what holds the latest findings, where that is due.
+
+        It may take a child some seconds: the report is out by then, and the next one says it.
+        """
         if self._search.due(self._asked()):
             try:
                 self._look()
             except SnapshotError as error:
                 self._failed("heap", error)
-        return tuple(ranked(self._told(one) if one.grows else one for one in every))
 
     def _told(self, finding: Finding) -> Finding:
         known = self._search.known(finding.fingerprint)
-        return explained(finding, known, collecting=self._counted.collecting)
+        return explained(finding, known, collecting=self._collecting)
 
     def _asked(self) -> list[Asked]:
-        visits = self._counted.visits
-        return [Asked(one.fingerprint, visited(one, visits)) for one in self._growing]
+        return [Asked(one.fingerprint, partial(self._visited, one)) for one in self._growing]
+
+    def _visited(self, finding: Finding) -> int:
+        counts = {name: endpoint.visits for name, endpoint in self._endpoints().items()}
+        return visited(finding, counts)
 
     def _look(self, *, types: bool = False) -> Looked:
         wanted: dict[tuple[str, int], dict[str, str]] = {}
@@ -368,18 +379,6 @@ def _views(endpoints: Mapping[str, Endpoint]) -> frozenset[str]:
 
 def _described(frames: Iterable[Frame]) -> Sequence[Frame]:
     return described(tuple(frames))
-
-
-class _Counted(NamedTuple):
-    """What was counted when the findings were made.
-
-    Attributes:
-        visits: Of each endpoint, since the worker started.
-        collecting: Whether the garbage collector is on.
-    """
-
-    visits: Mapping[str, int]
-    collecting: bool
 
 
 class _Moment:

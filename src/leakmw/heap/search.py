@@ -83,11 +83,11 @@ class Asked(NamedTuple):
 
     Attributes:
         fingerprint: Of the finding.
-        visits: Of its endpoint, so far.
+        visits: Counts those of its endpoint.
     """
 
     fingerprint: str
-    visits: int
+    visits: Callable[[], int]
 
 
 class Looked(NamedTuple):
@@ -174,14 +174,20 @@ class Search:
         self._looks += 1
         started = time.perf_counter()
         stacks: dict[int, FrameType] = {}
+        visits: dict[str, int] = {}
+
+        def mark() -> None:
+            visits.update((one.fingerprint, one.visits()) for one in asked)
+            stacks.clear()
+            stacks.update(frames())
+
         origins = [one.fingerprint for one in asked]
         ask = Ask(births, own, self._shorten, stacks, self._lengths, origins, types=types)
         try:
-            seen, pause = self._taken(ask, stacks)
+            seen, pause = self._taken(ask, mark)
         finally:
             stacks.clear()  # frames of the app: not kept
         self._lengths = seen.lengths
-        visits = {one.fingerprint: one.visits for one in asked}
         for fingerprint, found in seen.found:
             self._remember(fingerprint, found, visits[fingerprint])
         return Looked(seen, time.perf_counter() - started, pause)
@@ -196,12 +202,8 @@ class Search:
         while len(self._known) > REMEMBERED:
             del self._known[next(iter(self._known))]
 
-    def _taken(self, ask: Ask, stacks: dict[int, FrameType]) -> tuple[Look, float | None]:
+    def _taken(self, ask: Ask, mark: Callable[[], object]) -> tuple[Look, float | None]:
         """Return what was seen, and how long the process stood still for it."""
-
-        def mark() -> None:
-            stacks.clear()
-            stacks.update(frames())
 
         def work() -> bytes:
             return pickle.dumps(look(ask))
