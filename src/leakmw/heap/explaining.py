@@ -68,8 +68,6 @@ def _verdict(verdict: Verdict, found: Found, *, collecting: bool) -> Verdict:
 
 def _evidence(found: Found, holder: Holder | None) -> tuple[str, ...]:
     said = []
-    if holder is not None:
-        said.append(f"held by {holder.path}")
     if holder is not None and found.cap is not None and found.length:
         whole = "" if found.retained is None else _whole(found.retained, found.length, found.cap)
         said.append(f"it has {found.length:,} of at most {found.cap:,} entries{whole}")
