@@ -52,7 +52,8 @@ def _objgraph() -> None:
 def _pympler() -> None:
     from pympler import muppy, summary
 
-    summary.summarize(muppy.get_objects())  # type: ignore[no-untyped-call]
+    summarize: Any = summary.summarize
+    summarize(muppy.get_objects())
 
 
 def _guppy() -> None:

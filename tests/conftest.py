@@ -85,7 +85,8 @@ def _nothing_left_running() -> Iterator[None]:
     """A test that leaves tracing on, a thread of leakmw's or a child process behind has failed."""
     before = _running()
     yield
-    patience = time.monotonic() + 10  # what was told to stop may take its time to do so
+    # what was told to stop may take its time to do so: a look at the heap of all these tests, say
+    patience = time.monotonic() + 120
     while (left := _running() - before) and time.monotonic() < patience:
         gc.collect()  # an app that was thrown away takes its thread with it
         time.sleep(0.01)
