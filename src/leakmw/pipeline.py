@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from leakmw.heap.search import Looked
     from leakmw.records import (
         Answer,
+        Births,
         Collecting,
         Diff,
         Endpoint,
@@ -236,9 +237,10 @@ class Pipeline:
 
         It may take a child some seconds: the report is out by then, and the next one says it.
         """
-        if self._search.due(self._asked()):
+        births = self._births()
+        if births.told and self._search.due(self._asked()):
             try:
-                self._look()
+                self._look(births)
             except SnapshotError as error:
                 self._failed("heap", error)
 
@@ -253,7 +255,7 @@ class Pipeline:
         counts = {name: endpoint.visits for name, endpoint in self._endpoints().items()}
         return visited(finding, counts)
 
-    def _look(self, *, types: bool = False) -> Looked:
+    def _births(self) -> Births:
         wanted: dict[tuple[str, int], dict[str, str]] = {}
         for one in self._growing:
             if one.born is not None:
@@ -261,8 +263,11 @@ class Pipeline:
                 place[one.growth.endpoint] = one.fingerprint
         snapshots = self.store.snapshots
         views = _views(snapshots[-1].endpoints) if snapshots else frozenset()
-        births = self._tracer.births(wanted, views)
-        return self._search.look(self._asked(), births, Ownership(views).own, types=types)
+        return self._tracer.births(wanted, views)
+
+    def _look(self, births: Births, *, types: bool = False) -> Looked:
+        own = Ownership(_views(self._endpoints())).own
+        return self._search.look(self._asked(), births, own, types=types)
 
     def _holdings(self) -> Holdings:
         """Look at the heap because somebody asks for it.
@@ -270,7 +275,7 @@ class Pipeline:
         Raises:
             SnapshotError: If it cannot be looked at.
         """
-        looked = self._look(types=True)
+        looked = self._look(self._births(), types=True)
         return Holdings(
             objects=looked.seen.objects,
             containers=tuple(looked.seen.containers),

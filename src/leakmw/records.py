@@ -728,11 +728,13 @@ class Births(NamedTuple):
         of: Says it.
         by_block: Whether by the block, so that all blocks of an object may tell.
         begin: To be called first, in a copy of the process and nowhere else.
+        told: Whether anything is known of births at all.
     """
 
     of: Born
     by_block: bool
     begin: Callable[[], object] = bool
+    told: bool = True
 
 
 Wanted = Mapping[tuple[str, int], Mapping[str, str]]

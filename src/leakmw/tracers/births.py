@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     """Returns the app's own frames of a node, outermost first."""
 
 
-UNKNOWN = Births(lambda _thing, _block: None, by_block=False)
+UNKNOWN = Births(lambda _thing, _block: None, by_block=False, told=False)
 """Where births are not known."""
 
 
