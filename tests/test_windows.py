@@ -135,7 +135,8 @@ def test_a_leak_is_suspected_at_its_endpoint_and_line() -> None:
             time.sleep(0.05)
         report = monitor.report()
     assert report is not None
-    (finding,) = report.findings
+    # the process of the tests may have memory that nothing uses, too
+    (finding,) = [one for one in report.findings if one.grows]
     assert finding.growth.bytes_per_request is not None
     assert 700 < finding.growth.bytes_per_request.estimate < 1500
     assert report.engine.name == "tracemalloc"
