@@ -151,6 +151,8 @@ def test_what_is_served_is_what_is_described(
     assert case.call().content == b"Not Found"
 
 
+# by ASGI, schemathesis gives up after ten seconds, and a look at all these tests may take longer
+@pytest.mark.parametrize("served", ["wsgi"], indirect=True)
 @pytest.mark.parametrize(("path", "method"), LOOKS)
 @given(data=st.data())
 @settings(max_examples=2, suppress_health_check=_PATIENT)
