@@ -37,7 +37,9 @@ from leakmw.records import (
     Holdings,
     Inspection,
     Kind,
+    Live,
     Memory,
+    Profile,
     Report,
     Row,
     Snapshot,
@@ -49,6 +51,7 @@ from leakmw.records import (
     Waiting,
     Window,
     Worker,
+    WorkerStatus,
 )
 from leakmw.settings import PREFIX, Settings
 
@@ -72,12 +75,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the developer's own shell reaches a test.
 
     The exact tracer sees each block, so that a test needs but few of them; what is said of samples
-    asks for them.
+    asks for them. No test remembers what another one did: what is said of the store asks for it.
     """
     for name in list(os.environ):
         if name.startswith(PREFIX):
             monkeypatch.delenv(name)
     monkeypatch.setenv(f"{PREFIX}ENGINE", "tracemalloc")
+    monkeypatch.setenv(f"{PREFIX}STORE", "memory")
 
 
 @pytest.fixture(autouse=True)
@@ -334,6 +338,38 @@ class ShopMonitor:
             },
         )
         self.born: dict[int, Frame] = {}
+        self.peers: tuple[WorkerStatus, ...] = (
+            WorkerStatus(
+                worker=report.worker,
+                alive=True,
+                seen_at=report.taken_at,
+                visits=12_000,
+                snapshots=3,
+                service=report.service,
+                version=report.version,
+                engine=report.engine,
+                memory=report.memory,
+                snapshot_seconds=1.2,
+                pause_seconds=0.003,
+            ),
+        )
+        self.live: tuple[Profile, ...] = (
+            Profile(
+                worker=report.worker,
+                snapshot="000000000003",
+                taken_at=report.taken_at,
+                sample_bytes=report.engine.sample_bytes,
+                rows=(Live("POST /login", report.findings[0].growth.traceback, 4_000_000, 8_000),),
+            ),
+        )
+
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Return what the test chose."""
+        return self.peers
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """Return what the test chose."""
+        return self.live
 
     def collecting(self) -> Collecting | None:
         """Return what the test chose."""

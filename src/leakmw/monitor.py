@@ -29,8 +29,10 @@ if TYPE_CHECKING:
         Endpoint,
         Frame,
         Heap,
+        Profile,
         Report,
         Route,
+        WorkerStatus,
     )
     from leakmw.settings import Settings
     from leakmw.visits.endpoints import Tally
@@ -177,6 +179,14 @@ class Monitor:
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return the snapshots kept, oldest first."""
         return self._pipeline.store.snapshots if self._pipeline else ()
+
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Return every worker of this app on this host that is known, those alive first."""
+        return self._pipeline.workers() if self._pipeline else ()
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """Return the latest profile of each live worker."""
+        return self._pipeline.profiles() if self._pipeline else ()
 
     def take_snapshot(self, timeout: float) -> Snapshot:
         """Take a snapshot now; callers that come while one is under way get the same.

@@ -24,7 +24,15 @@ from leakmw.heap.garbage import Garbage
 from leakmw.heap.inspector import Inspector
 from leakmw.heap.pauses import Pauses
 from leakmw.heap.search import Asked, Search
-from leakmw.records import Holdings, Report, Snapshot, SnapshotError
+from leakmw.records import (
+    Holdings,
+    Live,
+    Profile,
+    Report,
+    Snapshot,
+    SnapshotError,
+    WorkerStatus,
+)
 from leakmw.report.events import Events
 from leakmw.settings import SettingsError
 from leakmw.store.glances import Glances
@@ -57,6 +65,7 @@ if TYPE_CHECKING:
         Heap,
         Trace,
         Tracer,
+        Worker,
     )
     from leakmw.settings import Settings
 
@@ -316,6 +325,15 @@ class Pipeline:
         """Return what collections have taken; from any thread."""
         return self._pauses.read()
 
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Return every worker that is known; from any thread."""
+        last = self.store.snapshots[-1:]
+        return tuple(_status(self._settings, self._worker, snapshot) for snapshot in last)
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """Return the latest profile of each live worker; from any thread."""
+        return tuple(_profile(self._worker, snapshot) for snapshot in self.store.snapshots[-1:])
+
     def births(self, things: Iterable[object]) -> list[Frame | None]:
         """Return where each of *things* was born, as far as it is known; from any thread."""
         frames = list(map(self._tracer.born, things))
@@ -376,6 +394,34 @@ def _tracer(
     if settings.engine == "auto" and not tracemalloc.is_tracing():
         return WindowedTracer(exact, settings.overhead)
     return exact  # asked for, or its price is paid already
+
+
+def _status(settings: Settings, worker: Worker, last: Snapshot) -> WorkerStatus:
+    return WorkerStatus(
+        worker=worker,
+        alive=True,
+        seen_at=last.taken_at,
+        visits=last.visits,
+        snapshots=last.number,
+        service=settings.service,
+        version=settings.version,
+        engine=last.engine,
+        memory=last.memory,
+        snapshot_seconds=last.trace.seconds,
+        pause_seconds=last.trace.pause_seconds,
+    )
+
+
+def _profile(worker: Worker, last: Snapshot) -> Profile:
+    return Profile(
+        worker=worker,
+        snapshot=last.id,
+        taken_at=last.taken_at,
+        sample_bytes=last.engine.sample_bytes,
+        rows=tuple(
+            Live(row.endpoint, row.traceback, row.bytes, row.blocks) for row in last.trace.rows
+        ),
+    )
 
 
 def _views(endpoints: Mapping[str, Endpoint]) -> frozenset[str]:

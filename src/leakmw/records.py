@@ -487,6 +487,74 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """A worker as all of them know it.
+
+    Attributes:
+        worker: The process.
+        alive: Whether it still runs.
+        seen_at: When it last spoke, aware UTC.
+        visits: Finished visits since it started.
+        snapshots: Taken since it started.
+        errors: Of leakmw's own in it, since it started.
+        service: Name of the app, where it was given.
+        version: Its version, where it was given.
+        engine: Its tracer; ``None`` before the first snapshot.
+        memory: Its meters at the latest snapshot; ``None`` before the first.
+        snapshot_seconds: How long the latest snapshot took.
+        pause_seconds: How long the process stood still for it.
+    """
+
+    worker: Worker
+    alive: bool
+    seen_at: datetime
+    visits: int = 0
+    snapshots: int = 0
+    errors: int = 0
+    service: str | None = None
+    version: str | None = None
+    engine: Engine | None = None
+    memory: Memory | None = None
+    snapshot_seconds: float | None = None
+    pause_seconds: float | None = None
+
+
+class Live(NamedTuple):
+    """Live memory of one traceback.
+
+    Attributes:
+        endpoint: Endpoint it was born under; ``None`` where the tracer does not know.
+        traceback: Frames, outermost first.
+        bytes: Live bytes.
+        blocks: Live blocks.
+    """
+
+    endpoint: str | None
+    traceback: Traceback
+    bytes: int
+    blocks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """The live memory of one worker at one snapshot.
+
+    Attributes:
+        worker: The process.
+        snapshot: Id of the snapshot.
+        taken_at: Aware UTC.
+        sample_bytes: Mean bytes between two samples; ``None`` for an exact tracer.
+        rows: Most bytes first.
+    """
+
+    worker: Worker
+    snapshot: str
+    taken_at: datetime
+    sample_bytes: int | None
+    rows: tuple[Live, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diff:
     """Growth between two snapshots, by endpoint and by site, most growth first."""
 
@@ -807,6 +875,12 @@ class Tracer(Protocol):
 
 class Monitored(Protocol):
     """What the admin service may ask of the monitor of this worker."""
+
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        """Return every worker of this app on this host that is known, those alive first."""
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """Return the latest profile of each live worker."""
 
     def report(self) -> Report | None:
         """Return the latest report."""
