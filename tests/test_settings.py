@@ -15,6 +15,7 @@ from leakmw import Settings, SettingsError
 
 TOKEN = "correct-horse-battery"
 ENGINE = "LEAKMW_ENGINE"
+STORE = "LEAKMW_STORE"
 NAMES = [field.name for field in dataclasses.fields(Settings)]
 
 
@@ -22,6 +23,7 @@ NAMES = [field.name for field in dataclasses.fields(Settings)]
 def _no_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """What other tests take for granted is looked at here."""
     monkeypatch.delenv(ENGINE)
+    monkeypatch.delenv(STORE)
 
 
 DEFAULTS = {
