@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from leakmw import allocators, meters
-from leakmw.analysis.findings import analyse, compare, findings, ranked
+from leakmw.analysis.findings import findings, ranked
 from leakmw.analysis.forecast import Level, seconds_to_limit
 from leakmw.analysis.fragmentation import fragmentation
+from leakmw.analysis.growths import analyse, compare
 from leakmw.analysis.history import History, visited
 from leakmw.analysis.native_findings import with_company
 from leakmw.heap.child import Child
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from contextvars import ContextVar
 
-    from leakmw.analysis.findings import Analysis
+    from leakmw.analysis.growths import Analysis
     from leakmw.background import Outward
     from leakmw.heap.search import Looked
     from leakmw.records import (
