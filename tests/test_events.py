@@ -175,7 +175,8 @@ def test_levels_say_how_bad_it_is(
     events: Events, shop_report: Report, stream: io.StringIO
 ) -> None:
     """A suspicion warns, a confirmed leak is an error, its end is information."""
-    events.report(shop_report, [Change(state, shop_report.findings[0]) for state in State])
+    events.report(shop_report)
+    events.changes(shop_report, [Change(state, shop_report.findings[0]) for state in State])
     levels = {event["event"]: event["level"] for event in _said(stream)}
 
     assert levels == {
