@@ -142,6 +142,7 @@ def test_a_suspect_is_said_with_its_evidence(
         "site_traceback": (
             "flask/app.py:1511 > flask/app.py:902 > shop/limits.py:17 > shop/views.py:42"
         ),
+        "workers": 1,
         "report_id": "5d0c2e8f1a37",
         "report_path": "/__leaks__/api/report",
         "service": "shop",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from leakmw.analysis.together import Seen
-    from leakmw.records import Remembered, Report, Snapshot, Worker
+    from leakmw.records import Endpoint, Remembered, Report, Snapshot, Worker
     from leakmw.settings import Settings
 
 Outcome = TypeVar("Outcome")
@@ -225,11 +225,11 @@ class Fleet:
 
         return concluded
 
-    def tick(self, visits: int) -> bool:
+    def tick(self, counts: Callable[[], Mapping[str, Endpoint]]) -> bool:
         """Hear what others have said, about once in a second.
 
         Args:
-            visits: Of this worker so far.
+            counts: Counts the visits of every endpoint.
 
         Returns:
             Whether it is this worker's turn to report on all of them.
@@ -237,10 +237,12 @@ class Fleet:
         shared = self._shared
         if shared is None:
             return False
+        by_endpoint = {name: endpoint.visits for name, endpoint in counts().items()}
+        visits = sum(by_endpoint.values())
         if self._is_to_speak(visits):
             self._spoken_at, self._spoken_visits = time.monotonic(), visits
             self._status = replace(self._status, seen_at=datetime.now(UTC), visits=visits)
-            self._done(lambda: shared.speak(self._status), None)
+            self._done(lambda: shared.speak(self._status, by_endpoint), None)
             self._every = self._done(lambda: shared.every(self._settings.every), self._every)
         self._done(shared.look, fallback=False)
         if self._again is None or time.monotonic() < self._again:

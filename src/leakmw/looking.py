@@ -20,7 +20,7 @@ from leakmw.tracers.functions import described, short
 from leakmw.tracers.ownership import Ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from leakmw.heap.search import Looked
     from leakmw.records import Answer, Births, Endpoint, Finding, Frame, Heap, Tracer
@@ -105,17 +105,27 @@ class Looking:
         self._growing = [one for one in every[: self._top] if one.grows and one.born]
         return tuple(ranked(self._told(one) if one.grows else one for one in every))
 
-    def look_for_holders(self) -> None:
+    def look_for_holders(self, known: Collection[str]) -> bool:
         """Look at the heap for what holds the latest findings, where that is due.
 
         It may take a child some seconds: the report is out by then, and the next one says it.
+
+        Args:
+            known: Fingerprints of those of which other workers know it.
+
+        Returns:
+            Whether it was looked at.
         """
         births = self._births()
-        if births.told and self._search.due(self._asked()):
-            try:
-                self._look(births)
-            except SnapshotError as error:
-                self._failed("heap", error)
+        asked = [one for one in self._asked() if one.fingerprint not in known]
+        if not births.told or not self._search.due(asked):
+            return False
+        try:
+            self._look(births)
+        except SnapshotError as error:
+            self._failed("heap", error)
+            return False
+        return True
 
     def look(self, question: Callable[[Heap], Answer]) -> Answer:
         """Ask the heap.

@@ -373,7 +373,8 @@ class Monitor:
         if pipeline is None:
             return None
         try:
-            pipeline.tick(self._finished)
+            pipeline.tick(self._endpoints.count)
+            self._step = pipeline.step
             self._relay.turn(pipeline.fleet)
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("store", error)

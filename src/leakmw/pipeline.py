@@ -176,18 +176,18 @@ class Pipeline:
         """
         self._reporting.report(last, wanted=wanted)
 
-    def tick(self, visits: int) -> None:
+    def tick(self, endpoints: Callable[[], Mapping[str, Endpoint]]) -> None:
         """Hear what other workers have said, about once in a second.
 
         Args:
-            visits: Of this worker so far.
+            endpoints: Counts the visits of every endpoint.
         """
-        if self.fleet.tick(visits):
+        if self.fleet.tick(endpoints):
             self._reporting.unite()
 
     def look_for_holders(self) -> None:
-        """Look at the heap for what holds the latest findings, where that is due."""
-        self._looking.look_for_holders()
+        """Look at the heap for what holds the latest findings, and tell the other workers."""
+        self._reporting.look_for_holders()
 
     def look(self, question: Callable[[Heap], Answer]) -> Answer:
         """Ask the heap.

@@ -120,6 +120,19 @@ class Reporting:
         if changes:
             self._outward(partial(self._events.changes, report, changes))
 
+    def look_for_holders(self) -> None:
+        """Look for what holds the latest findings where no worker knows; tell all of them."""
+        known = {
+            fingerprint
+            for fingerprint, one in self._fleet.known.items()
+            if one.finding.holder is not None and one.finding.holder.grows_per_request is not None
+        }
+        last, company = self._last, not self._fleet.alone
+        looked = self._looking.look_for_holders(known if company else ())
+        if looked and company and last is not None:
+            self._found = self._judged(last.trace.digest, last.number, 1)
+            self.unite()
+
     def say(self, failure: Failure, count: int) -> None:
         """Log an error of leakmw's own."""
         self._outward(partial(self._events.self_error, failure, count))

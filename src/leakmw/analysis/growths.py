@@ -121,9 +121,9 @@ def joined(analysis: Analysis, others: Sequence[Seen]) -> Analysis:
 
     Growth outside of Python's allocators stays what the one worker says of it.
     """
-    if analysis.seen is None or not others:
+    several = [one for one in (analysis.seen, *others) if one is not None]
+    if not others:
         return analysis
-    several = [analysis.seen, *others]
     whole = together(several)
     said = f"seen in {len(several)} workers together"
     native = [one for one in analysis.candidates if one.native]

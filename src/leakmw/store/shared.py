@@ -134,14 +134,15 @@ class SharedStore:
                 self._make_room()
             raise
 
-    def speak(self, status: WorkerStatus) -> None:
-        """Tell the others that this worker lives.
+    def speak(self, status: WorkerStatus, visits: Mapping[str, int]) -> None:
+        """Tell the others that this worker lives, and what was visited.
 
         Raises:
             StoreError: If it cannot be told now.
         """
         with self._database.transaction() as connection:
             self._register(connection, status)
+            self._count(connection, visits)
             connection.execute(
                 "UPDATE worker SET seen_at = ?, visits = ?, status = ? WHERE id = ?",
                 (time.time(), status.visits, encoded(status), self._me),
