@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, giving_way, outward, process
 from leakmw.pipeline import Pipeline, samples
-from leakmw.records import UNMATCHED, Failure, Snapshot, Visit
+from leakmw.records import UNMATCHED, Failure, Snapshot, Visit, kind_of
 from leakmw.tickets import POLL_SECONDS, Tickets
 from leakmw.visits.current import CURRENT, OURS
 from leakmw.visits.endpoints import Endpoints
@@ -249,7 +249,7 @@ class Monitor:
 
             error: What it raised; only its type and place are kept.
         """
-        kind = (where, type(error).__name__)
+        kind = (where, kind_of(error))
         if kind not in self._failures and len(self._failures) >= MAX_FAILURES:
             return
         new = _Count()
