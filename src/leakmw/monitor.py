@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, giving_way, outward, process
 from leakmw.pipeline import Pipeline, samples
-from leakmw.records import UNMATCHED, Failure, Reply, Request, Snapshot, SnapshotError, Visit
+from leakmw.records import (
+    UNMATCHED,
+    Failure,
+    Reply,
+    Request,
+    Snapshot,
+    SnapshotError,
+    Visit,
+    kind_of,
+)
 from leakmw.relay import Relay
 from leakmw.tickets import POLL_SECONDS, Tickets
 from leakmw.visits.current import CURRENT, OURS
@@ -319,7 +328,7 @@ class Monitor:
 
             error: What it raised; only its type and place are kept.
         """
-        kind = (where, type(error).__name__)
+        kind = (where, kind_of(error))
         if kind not in self._failures and len(self._failures) >= MAX_FAILURES:
             return
         new = _Count()

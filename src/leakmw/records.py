@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime  # noqa: TC003  # the store reads the annotations
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from types import TracebackType
 
 Answer = TypeVar("Answer")
 
@@ -808,7 +813,8 @@ class Failure(NamedTuple):
 
     Attributes:
         where: The step that failed: ``endpoint``, ``snapshot``, ``report``, ``log`` …
-        kind: Type name of the exception.
+        kind: Type name of the exception, or of what it is derived from: a name that was made at
+            run time may be a value of the app.
         message: What may be shown: the words of our own errors and of the operating system. The
             text of any other exception may hold the app's values.
         place: ``module:line`` where it was raised.
@@ -827,13 +833,49 @@ class Failure(NamedTuple):
             message = str(error)
         elif isinstance(error, OSError) and error.errno is not None:
             message = os.strerror(error.errno)
-        traceback = error.__traceback__
-        while traceback is not None and traceback.tb_next is not None:
-            traceback = traceback.tb_next
-        place = traceback and (
-            f"{traceback.tb_frame.f_globals.get('__name__')}:{traceback.tb_lineno}"
-        )
-        return cls(where, type(error).__qualname__, message, place or None)
+        return cls(where, kind_of(error), message, _place(error.__traceback__))
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the name of the nearest class of an exception that a module has under that name."""
+    for kind in _mro_of(type(error)):
+        name, namespace = _name_of(kind), _module_of(kind)
+        if _is_source(namespace) and namespace.get(name) is kind:
+            return name
+    return "BaseException"
+
+
+# The getters of ``type`` itself, which no metaclass can override.
+_mro_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+_name_of: Callable[[type], str] = type.__dict__["__qualname__"].__get__
+_module_name_of: Callable[[type], object] = type.__dict__["__module__"].__get__
+
+
+def _module_of(kind: type) -> Mapping[str, Any]:
+    """Return the names in the module that a class says it is of; none if it says nothing."""
+    try:
+        name = _module_name_of(kind)
+    except AttributeError:
+        return {}
+    module = sys.modules.get(name) if type(name) is str else None
+    return vars(module) if type(module) is ModuleType else {}
+
+
+def _place(traceback: TracebackType | None) -> str | None:
+    """Return module and line where an exception was raised."""
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return None
+    namespace = traceback.tb_frame.f_globals
+    module = namespace.get("__name__") if _is_source(namespace) else "…"
+    return f"{module}:{traceback.tb_lineno}"
+
+
+def _is_source(namespace: Mapping[str, Any]) -> bool:
+    """Say whether a module has a name that was not made at run time: a file's, or Python's."""
+    name = namespace.get("__name__")
+    return name in {"__main__", "builtins"} or isinstance(namespace.get("__file__"), str)
 
 
 Born = Callable[[object, int], str | None]
