@@ -182,7 +182,10 @@ class Monitor:
 
     def workers(self) -> tuple[WorkerStatus, ...]:
         """Return every worker of this app on this host that is known, those alive first."""
-        return self._pipeline.workers() if self._pipeline else ()
+        if self._pipeline is None:
+            return ()
+        counts = tuple(self._failures.values())
+        return self._pipeline.workers(self._finished, sum(count.times for count in counts))
 
     def profiles(self) -> tuple[Profile, ...]:
         """Return the latest profile of each live worker."""

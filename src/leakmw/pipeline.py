@@ -325,10 +325,25 @@ class Pipeline:
         """Return what collections have taken; from any thread."""
         return self._pauses.read()
 
-    def workers(self) -> tuple[WorkerStatus, ...]:
-        """Return every worker that is known; from any thread."""
+    def workers(self, visits: int, errors: int) -> tuple[WorkerStatus, ...]:
+        """Return every worker that is known; from any thread.
+
+        Args:
+            visits: Finished in this one so far.
+
+            errors: Of leakmw's own in this one so far.
+        """
+        status = WorkerStatus(
+            worker=self._worker,
+            alive=True,
+            seen_at=datetime.now(UTC),
+            visits=visits,
+            errors=errors,
+            service=self._settings.service,
+            version=self._settings.version,
+        )
         last = self.store.snapshots[-1:]
-        return tuple(_status(self._settings, self._worker, snapshot) for snapshot in last)
+        return (_with_snapshot(status, last[0]) if last else status,)
 
     def profiles(self) -> tuple[Profile, ...]:
         """Return the latest profile of each live worker; from any thread."""
@@ -396,15 +411,10 @@ def _tracer(
     return exact  # asked for, or its price is paid already
 
 
-def _status(settings: Settings, worker: Worker, last: Snapshot) -> WorkerStatus:
-    return WorkerStatus(
-        worker=worker,
-        alive=True,
-        seen_at=last.taken_at,
-        visits=last.visits,
+def _with_snapshot(status: WorkerStatus, last: Snapshot) -> WorkerStatus:
+    return replace(
+        status,
         snapshots=last.number,
-        service=settings.service,
-        version=settings.version,
         engine=last.engine,
         memory=last.memory,
         snapshot_seconds=last.trace.seconds,
@@ -413,15 +423,23 @@ def _status(settings: Settings, worker: Worker, last: Snapshot) -> WorkerStatus:
 
 
 def _profile(worker: Worker, last: Snapshot) -> Profile:
+    # by file, for few sources are kept
+    frames = sorted({frame for row in last.trace.rows for frame in row.traceback}, key=_place)
+    shown = dict(zip(frames, described(tuple(frames)), strict=True))
     return Profile(
         worker=worker,
         snapshot=last.id,
         taken_at=last.taken_at,
         sample_bytes=last.engine.sample_bytes,
         rows=tuple(
-            Live(row.endpoint, row.traceback, row.bytes, row.blocks) for row in last.trace.rows
+            Live(row.endpoint, tuple(map(shown.__getitem__, row.traceback)), row.bytes, row.blocks)
+            for row in last.trace.rows
         ),
     )
+
+
+def _place(frame: Frame) -> tuple[str, int]:
+    return frame.file, frame.line
 
 
 def _views(endpoints: Mapping[str, Endpoint]) -> frozenset[str]:

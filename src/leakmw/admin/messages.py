@@ -16,6 +16,7 @@ HTML = "text/html"
 TEXT = "text/plain"
 MARKDOWN = "text/markdown"
 CSS = "text/css"
+OPENMETRICS = "application/openmetrics-text"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from leakmw.admin.access import COOKIE
-from leakmw.admin.messages import CSS, FORM, HTML, JSON, MARKDOWN, TEXT
+from leakmw.admin.messages import CSS, FORM, HTML, JSON, MARKDOWN, OPENMETRICS, TEXT
 from leakmw.report.document import schema
 
 Document = dict[str, Any]
@@ -20,6 +20,7 @@ _ERRORS = {
     413: "The body is too large",
     415: "The body is of an unexpected type",
     429: "Too many changes in a short time",
+    501: "A library that this needs is not installed",
     503: "Not possible now",
 }
 
@@ -78,6 +79,7 @@ def _paths() -> Document:
         "/api/gc/inspect": {"post": inspected},
         "/api/heap": {"post": held},
         "/api/openapi.json": {"get": described},
+        "/metrics": {"get": _read("Metrics for Prometheus", _strings(TEXT, OPENMETRICS), 501)},
     }
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from leakmw.admin import page
 from leakmw.admin.access import page_from, parameters
 from leakmw.admin.collector import LOOK_TIMEOUT, Collector
+from leakmw.admin.exports import Exports
 from leakmw.admin.messages import (
     CSS,
     HTML,
@@ -58,6 +59,7 @@ class Routes:
         self._monitored = monitored
         self._collector = Collector(monitored)
         self._collecting = threading.Lock()
+        exports = Exports(settings, monitored)
         self._table: Mapping[str, Mapping[str, Handler]] = {
             "": {"GET": self._to_page},
             "/": {"GET": self._page},
@@ -72,6 +74,7 @@ class Routes:
             "/api/gc/inspect": {"POST": self._inspect},
             "/api/heap": {"POST": self._heap},
             "/api/openapi.json": {"GET": self._openapi},
+            "/metrics": {"GET": exports.metrics},
         }
 
     def methods(self, path: str) -> Mapping[str, Handler]:
