@@ -17,6 +17,7 @@ TEXT = "text/plain"
 MARKDOWN = "text/markdown"
 CSS = "text/css"
 OPENMETRICS = "application/openmetrics-text"
+BYTES = "application/octet-stream"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 

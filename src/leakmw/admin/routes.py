@@ -74,7 +74,12 @@ class Routes:
             "/api/gc/inspect": {"POST": self._inspect},
             "/api/heap": {"POST": self._heap},
             "/api/openapi.json": {"GET": self._openapi},
+            "/api/profile": {"GET": exports.profile},
             "/metrics": {"GET": exports.metrics},
+            "/debug/pprof": {"GET": self._to_page},
+            "/debug/pprof/": {"GET": exports.index},
+            "/debug/pprof/heap": {"GET": exports.pprof},
+            "/debug/pprof/allocs": {"GET": exports.pprof},
         }
 
     def methods(self, path: str) -> Mapping[str, Handler]:
