@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not forked.AVAILABLE, reason="nothing is forked here")
 
 FORKS = 1000
-NEEDED = "TESTS_NEED_POSTGRES"
+NEEDED = "REQUIRE_TOOLS"
 """Set where a missing PostgreSQL is a failure and not a reason to skip."""
 
 _DEBIANS = "usr/lib/postgresql/*/bin"

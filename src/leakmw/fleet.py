@@ -23,12 +23,13 @@ from leakmw.store.files import located
 from leakmw.store.memory import MemoryStore
 from leakmw.store.release import release
 from leakmw.store.shared import SharedStore, Told
+from leakmw.tracers.functions import described
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from leakmw.analysis.together import Seen
-    from leakmw.records import Endpoint, Remembered, Report, Snapshot, Worker
+    from leakmw.records import Endpoint, Remembered, Report, Snapshot, Traceback, Worker
     from leakmw.settings import Settings
 
 Outcome = TypeVar("Outcome")
@@ -77,6 +78,8 @@ class Fleet:
 
         failed: Told of what fails.
 
+        counts: Count the visits of every endpoint, and leakmw's own errors, in this process.
+
     Attributes:
         worker: This process.
         store: Its own history; may be read from any thread.
@@ -88,7 +91,9 @@ class Fleet:
         settings: Settings,
         worker: Worker,
         failed: Callable[[str, BaseException], None],
+        counts: tuple[Callable[[], Mapping[str, Endpoint]], Callable[[], int]],
     ) -> None:
+        self._endpoints, self._errors = counts
         self.worker = worker
         self.store = MemoryStore()
         self._settings = settings
@@ -109,7 +114,9 @@ class Fleet:
         self.commands: Commands | None = None
         if settings.store != "memory":
             database = Database(located(settings.store, settings.service, os.environ))
-            self._shared = SharedStore(database, release(settings.version), meters.lives)
+            self._shared = SharedStore(
+                database, release(settings.version), meters.lives, described
+            )
             self.commands = Commands(database)
 
     @property
@@ -152,6 +159,7 @@ class Fleet:
             self._status,
             seen_at=last.taken_at,
             visits=last.visits,
+            errors=self._errors(),
             snapshots=last.number,
             engine=last.engine,
             memory=report.memory,
@@ -225,11 +233,8 @@ class Fleet:
 
         return concluded
 
-    def tick(self, counts: Callable[[], Mapping[str, Endpoint]]) -> bool:
+    def tick(self) -> bool:
         """Hear what others have said, about once in a second.
-
-        Args:
-            counts: Counts the visits of every endpoint.
 
         Returns:
             Whether it is this worker's turn to report on all of them.
@@ -237,11 +242,13 @@ class Fleet:
         shared = self._shared
         if shared is None:
             return False
-        by_endpoint = {name: endpoint.visits for name, endpoint in counts().items()}
-        visits = sum(by_endpoint.values())
+        visits = self._visits()
         if self._is_to_speak(visits):
             self._spoken_at, self._spoken_visits = time.monotonic(), visits
-            self._status = replace(self._status, seen_at=datetime.now(UTC), visits=visits)
+            self._status = replace(
+                self._status, seen_at=datetime.now(UTC), visits=visits, errors=self._errors()
+            )
+            by_endpoint = {name: one.visits for name, one in self._endpoints().items()}
             self._done(lambda: shared.speak(self._status, by_endpoint), None)
             self._every = self._done(lambda: shared.every(self._settings.every), self._every)
         self._done(shared.look, fallback=False)
@@ -250,6 +257,9 @@ class Fleet:
         turn = self._done(shared.has_turn, fallback=False)
         self._again = None if turn else time.monotonic() + 1
         return turn
+
+    def _visits(self) -> int:
+        return sum(endpoint.visits for endpoint in self._endpoints().values())
 
     def _is_to_speak(self, visits: int) -> bool:
         more = visits - self._spoken_visits
@@ -285,10 +295,15 @@ class Fleet:
         return () if self._shared is None else self._shared.profiles()
 
     def workers(self) -> tuple[WorkerStatus, ...]:
-        """Return every worker that is known, those alive first; from any thread."""
+        """Return every worker that is known, those alive first; from any thread.
+
+        Of this one it is what is true now, of others what they said last.
+        """
+        own = replace(self._status, visits=self._visits(), errors=self._errors())
         if self._shared is None or not self._shared.view.rows:
-            return (self._status,)
-        return self._shared.view.workers(meters.lives)
+            return (own,)
+        known = self._shared.view.workers(meters.lives)
+        return tuple(own if one.worker == own.worker else one for one in known)
 
     def report(self) -> Report | None:
         """Return the latest report on all workers that is known; from any thread."""
@@ -302,7 +317,15 @@ class Fleet:
             return fallback
 
 
-def profile(worker: Worker, last: Snapshot) -> Profile:
+def _as_it_is(traceback: Traceback) -> Traceback:
+    return traceback
+
+
+def profile(
+    worker: Worker,
+    last: Snapshot,
+    describe: Callable[[Traceback], Traceback] = _as_it_is,
+) -> Profile:
     """Return the live memory that a snapshot shows."""
     return Profile(
         worker=worker,
@@ -310,6 +333,7 @@ def profile(worker: Worker, last: Snapshot) -> Profile:
         taken_at=last.taken_at,
         sample_bytes=last.engine.sample_bytes,
         rows=tuple(
-            Live(row.endpoint, row.traceback, row.bytes, row.blocks) for row in last.trace.rows
+            Live(row.endpoint, describe(row.traceback), row.bytes, row.blocks)
+            for row in last.trace.rows
         ),
     )

@@ -354,9 +354,9 @@ class Monitor:
             pipeline = self._built()
             pipeline.start()
             if self._tickets or pipeline.due(finished - self._seen):
-                outcome = pipeline.snapshot(self._endpoints.count, self._in_flight)
+                outcome = pipeline.snapshot(self._in_flight)
             else:
-                pipeline.glance(self._endpoints.count)
+                pipeline.glance()
             self._step = pipeline.step
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("snapshot", error)
@@ -382,7 +382,7 @@ class Monitor:
         if pipeline is None:
             return None
         try:
-            pipeline.tick(self._endpoints.count)
+            pipeline.tick()
             self._step = pipeline.step
             self._relay.turn(pipeline.fleet)
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
@@ -424,7 +424,11 @@ class Monitor:
         if self._pipeline is None:
             CURRENT.set(OURS)  # on this thread
             self._pipeline = Pipeline(
-                self._settings, _weakly(self.failed), self._outward, (CURRENT, OURS)
+                self._settings,
+                _weakly(self.failed),
+                self._outward,
+                (CURRENT, OURS),
+                (self._endpoints.count, _errors(self._failures)),
             )
             self._at_end.callback(self._pipeline.close)
         return self._pipeline
@@ -457,6 +461,10 @@ def _unknown(_: object) -> None:
 
 def _nobody() -> None:
     return None
+
+
+def _errors(failures: Mapping[tuple[str, str], _Count]) -> Callable[[], int]:
+    return lambda: sum(count.times for count in tuple(failures.values()))
 
 
 def _weakly(method: Callable[[str, BaseException], None]) -> Callable[[str, BaseException], None]:

@@ -63,6 +63,8 @@ class Pipeline:
 
         current: Holds the current visit, and its value on leakmw's own thread.
 
+        counts: Count the visits of every endpoint, and leakmw's own errors.
+
     Attributes:
         worker: This process.
         store: The history of this worker; may be read from any thread.
@@ -75,14 +77,16 @@ class Pipeline:
         failed: Callable[[str, BaseException], None],
         outward: Outward,
         current: tuple[ContextVar[Any], object],
+        counts: tuple[Callable[[], Mapping[str, Endpoint]], Callable[[], int]],
     ) -> None:
+        endpoints, _ = counts
         self.worker, sampled = meters.worker(), samples(settings)
-        self.fleet = Fleet(settings, self.worker, failed)
+        self.fleet = Fleet(settings, self.worker, failed, counts)
         self.store = self.fleet.store
         self._meters = meters.Meters(pools.read)
         self._tracer = _tracer(settings, failed, current)
-        self._endpoints: Callable[[], Mapping[str, Endpoint]] = dict
-        self._looking = Looking(self._tracer, self._visited, failed, settings.top, sampled=sampled)
+        self._endpoints = endpoints
+        self._looking = Looking(self._tracer, endpoints, failed, settings.top, sampled=sampled)
         events = Events(settings, self.worker, failed)
         self._reporting = Reporting(settings, events, outward, self._looking, self.fleet)
         visit, ours = current
@@ -101,20 +105,16 @@ class Pipeline:
         self._tracer.stop()
         self.fleet.close()
 
-    def snapshot(
-        self, endpoints: Callable[[], Mapping[str, Endpoint]], in_flight: Callable[[], int]
-    ) -> Snapshot:
+    def snapshot(self, in_flight: Callable[[], int]) -> Snapshot:
         """Take a snapshot and keep it.
 
         Args:
-            endpoints: Counts the visits of every endpoint.
-
             in_flight: Counts the visits being served.
 
         Raises:
             SnapshotError: If the tracer cannot take one now.
         """
-        self._endpoints = endpoints
+        endpoints = self._endpoints
         number, name = self._number + 1, uuid.uuid4().hex[:12]
         moment = _Moment(endpoints, in_flight, self._meters.c_heap)
         memory = self._meters.memory()
@@ -149,14 +149,10 @@ class Pipeline:
         """Visits after which there may be something to do."""
         return max(1, self.fleet.every // (GLANCES if self._glances.wanted else 2))
 
-    def glance(self, endpoints: Callable[[], Mapping[str, Endpoint]]) -> None:
-        """Look at the C heap, if that may tell whose growth there is.
-
-        Args:
-            endpoints: Counts the visits of every endpoint.
-        """
+    def glance(self) -> None:
+        """Look at the C heap, if that may tell whose growth there is."""
         if self._glances.wanted:
-            self._glances.take(self._meters.c_heap().get("native_bytes"), endpoints())
+            self._glances.take(self._meters.c_heap().get("native_bytes"), self._endpoints())
 
     def due(self, visits: int) -> bool:
         """Say whether *visits* since the last snapshot are enough for another.
@@ -176,13 +172,9 @@ class Pipeline:
         """
         self._reporting.report(last, wanted=wanted)
 
-    def tick(self, endpoints: Callable[[], Mapping[str, Endpoint]]) -> None:
-        """Hear what other workers have said, about once in a second.
-
-        Args:
-            endpoints: Counts the visits of every endpoint.
-        """
-        if self.fleet.tick(endpoints):
+    def tick(self) -> None:
+        """Hear what other workers have said, about once in a second."""
+        if self.fleet.tick():
             self._reporting.unite()
 
     def look_for_holders(self) -> None:
@@ -225,7 +217,8 @@ class Pipeline:
             SnapshotError: If they cannot be read now.
         """
         if self.fleet.alone:
-            return tuple(profile(self.worker, last) for last in self.store.snapshots[-1:])
+            last = self.store.snapshots[-1:]
+            return tuple(profile(self.worker, one, described) for one in last)
         return self.fleet.profiles()
 
     def births(self, things: Iterable[object]) -> list[Frame | None]:
@@ -238,9 +231,6 @@ class Pipeline:
     def say(self, failure: Failure, count: int) -> None:
         """Log an error of leakmw's own."""
         self._reporting.say(failure, count)
-
-    def _visited(self) -> Mapping[str, Endpoint]:
-        return self._endpoints()
 
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""

@@ -29,6 +29,19 @@ OTHER = "(other)"
 BACKGROUND = "(background)"
 """Memory born outside any visit, or that follows no endpoint."""
 
+WEBSOCKET = "WS"
+"""What stands for the method of a websocket."""
+
+OTHER_METHOD = "_OTHER"
+"""What stands for a method that is none of ``METHODS``."""
+
+METHODS = frozenset(
+    {
+        *("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"),
+        WEBSOCKET,
+    }
+)
+"""What a client may send as a method without being counted under ``OTHER_METHOD``."""
 
 VISIT_KEY = "leakmw.visit"
 """Where a face puts the visit in environ or scope, so that wrapping twice counts once."""

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from leakmw.admin.access import COOKIE
-from leakmw.admin.messages import CSS, FORM, HTML, JSON, MARKDOWN, TEXT
+from leakmw.admin.exports import MAX_SECONDS, PROFILE_FORMATS
+from leakmw.admin.messages import BYTES, CSS, FORM, HTML, JSON, MARKDOWN, OPENMETRICS, TEXT
 from leakmw.report.document import schema
 
 Document = dict[str, Any]
@@ -20,6 +21,7 @@ _ERRORS = {
     413: "The body is too large",
     415: "The body is of an unexpected type",
     429: "Too many changes in a short time",
+    501: "A library that this needs is not installed",
     503: "Not possible now",
 }
 
@@ -78,7 +80,30 @@ def _paths() -> Document:
         "/api/gc/inspect": {"post": inspected},
         "/api/heap": {"post": held},
         "/api/openapi.json": {"get": described},
+        "/metrics": {"get": _read("Metrics for Prometheus", _strings(TEXT, OPENMETRICS), 501)},
+        **_profiles(),
     }
+
+
+def _profiles() -> Document:
+    """Describe what shows memory by traceback."""
+    missing = (400, 404, 409)
+    binary: Document = {BYTES: {"schema": {"type": "string", "format": "binary"}}}
+    drawn = _json("speedscope") | _strings(TEXT) | binary
+    profile = _read("Live memory by traceback", drawn, *missing)
+    profile["parameters"] = [_choice("format", *PROFILE_FORMATS), _SECONDS_AGO]
+    pprof = _read("Live memory for pprof", binary | _strings(TEXT), *missing)
+    pprof["parameters"] = [_choice("debug", 0, 1), _choice("gc", 0, 1), _SECONDS_AGO]
+    return {
+        "/api/profile": {"get": profile},
+        "/debug/pprof/": {"get": _read("What is below", _strings(TEXT))},
+        "/debug/pprof/heap": {"get": pprof},
+        "/debug/pprof/allocs": {"get": pprof},
+    }
+
+
+def _choice(name: str, *values: str | int) -> Document:
+    return {"name": name, "in": "query", "required": False, "schema": {"enum": list(values)}}
 
 
 def _read(summary: str, content: Document, *errors: int) -> Document:
@@ -119,6 +144,14 @@ def _parameter(name: str, where: str) -> Document:
     return {"name": name, "in": where, "required": True, "schema": schema}
 
 
+_SECONDS_AGO = {
+    "name": "seconds",
+    "in": "query",
+    "required": False,
+    "description": "Growth since the snapshot of so long ago, instead of what is alive.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_SECONDS},
+}
+
 _COMPARED = {"parameters": [_parameter("from", "query"), _parameter("to", "query")]}
 
 
@@ -143,6 +176,7 @@ def _list(items: Document) -> Document:
 
 _COUNT: Document = {"type": "integer", "minimum": 0}
 _TEXT: Document = {"type": "string"}
+_TEXT_OBJECT = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
 _SECONDS = {"type": "number", "minimum": 0}
 _BYTES = {"type": ["integer", "null"], "minimum": 0}
 _PLACE: Document = {"file": _TEXT, "line": _COUNT, "function": {"type": ["string", "null"]}}
@@ -207,6 +241,23 @@ _CONTAINER = _object(
 _OWN = {
     "error": _object(error=_object(code=_TEXT, message=_TEXT)),
     "snapshots": _object(snapshots=_list({"$ref": "#/components/schemas/snapshot"})),
+    "speedscope": _object(
+        **{"$schema": _TEXT},
+        exporter=_TEXT,
+        name=_TEXT,
+        shared=_object(frames=_list(_TEXT_OBJECT)),
+        profiles=_list(
+            _object(
+                type={"const": "sampled"},
+                name=_TEXT,
+                unit=_TEXT,
+                startValue=_COUNT,
+                endValue=_COUNT,
+                samples=_list(_list(_COUNT)),
+                weights=_list(_COUNT),
+            )
+        ),
+    ),
     "gc": _object(
         enabled={"type": "boolean"},
         counts=_list(_COUNT),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from leakmw.admin import page
 from leakmw.admin.access import page_from, parameters
 from leakmw.admin.collector import LOOK_TIMEOUT, Collector
+from leakmw.admin.exports import Exports
 from leakmw.admin.forwarding import WORKER
 from leakmw.admin.messages import (
     CSS,
@@ -59,6 +60,7 @@ class Routes:
         self._monitored = monitored
         self._collector = Collector(monitored)
         self._collecting = threading.Lock()
+        exports = Exports(settings, monitored)
         self._table: Mapping[str, Mapping[str, Handler]] = {
             "": {"GET": self._to_page},
             "/": {"GET": self._page},
@@ -73,6 +75,12 @@ class Routes:
             "/api/gc/inspect": {"POST": self._inspect},
             "/api/heap": {"POST": self._heap},
             "/api/openapi.json": {"GET": self._openapi},
+            "/api/profile": {"GET": exports.profile},
+            "/metrics": {"GET": exports.metrics},
+            "/debug/pprof": {"GET": self._to_page},
+            "/debug/pprof/": {"GET": exports.index},
+            "/debug/pprof/heap": {"GET": exports.pprof},
+            "/debug/pprof/allocs": {"GET": exports.pprof},
         }
 
     def methods(self, path: str) -> Mapping[str, Handler]:

@@ -10,7 +10,7 @@ from leakmw.records import Frame, Live, Profile, Traceback, Worker
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 ROWS = 512
 """Rows of a snapshot that are kept, those with most bytes."""
@@ -20,9 +20,14 @@ STACKS = 8192
 
 
 class Stacks:
-    """The tracebacks that this process has written to the store, by their ids there."""
+    """The tracebacks that this process has written to the store, by their ids there.
 
-    def __init__(self) -> None:
+    Args:
+        describe: Fills functions into a traceback and shortens its files: done once for each.
+    """
+
+    def __init__(self, describe: Callable[[Traceback], Traceback]) -> None:
+        self._describe = describe
         self._ids: dict[Traceback, int] = {}
         self._epoch = -1
 
@@ -66,7 +71,7 @@ class Stacks:
     def _id(self, connection: sqlite3.Connection, traceback: Traceback) -> int:
         known = self._ids.get(traceback)
         if known is None:
-            frames = json.dumps(traceback, separators=(",", ":"))
+            frames = json.dumps(self._describe(traceback), separators=(",", ":"))
             (known,) = connection.execute(
                 "INSERT INTO stack (frames) VALUES (?) "
                 "ON CONFLICT (frames) DO UPDATE SET frames = frames RETURNING id",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from leakmw.records import Profile, Remembered, Report, Worker
+    from leakmw.records import Profile, Remembered, Report, Traceback, Worker
     from leakmw.store.database import Database
 
 Outcome = TypeVar("Outcome")
@@ -76,18 +76,24 @@ class SharedStore:
 
         lives: Says whether a process lives; ``None`` if it is on another host.
 
+        describe: Fills functions into a traceback and shortens its files.
+
     Attributes:
         view: What was read last.
     """
 
     def __init__(
-        self, database: Database, release: str, lives: Callable[[Worker], bool | None]
+        self,
+        database: Database,
+        release: str,
+        lives: Callable[[Worker], bool | None],
+        describe: Callable[[Traceback], Traceback],
     ) -> None:
         self.view = View()
         self._database = database
         self._release = release
         self._lives = lives
-        self._stacks = Stacks()
+        self._stacks = Stacks(describe)
         self._opened = 0
         self._me = 0
         self._told: dict[str, int] = {}
