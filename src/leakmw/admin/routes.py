@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from importlib import resources
@@ -30,6 +31,7 @@ from leakmw.report.document import (
     holdings_document,
     report_document,
     snapshot_document,
+    workers_document,
 )
 from leakmw.report.markdown import markdown
 from leakmw.report.text import text
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 
 SNAPSHOT_TIMEOUT = 20.0
 """Seconds that a request waits for its snapshot: less than the 30 that gunicorn gives a worker."""
+
+_WORKER = re.compile(r"(?:(?P<host>[^:]+):)?(?P<pid>[1-9][0-9]{0,9})", re.ASCII)
 
 Handler = Callable[[AdminRequest], AdminResponse]
 
@@ -64,6 +68,7 @@ class Routes:
             "/diff": {"GET": self._diff_page},
             "/style.css": {"GET": self._style},
             "/api/report": {"GET": self._report},
+            "/api/workers": {"GET": self._workers},
             "/api/snapshots": {"GET": self._snapshots, "POST": self._take_snapshot},
             "/api/snapshots/{id}": {"GET": self._snapshot},
             "/api/diff": {"GET": self._diff},
@@ -92,15 +97,17 @@ class Routes:
 
     def _page(self, request: AdminRequest) -> AdminResponse:
         media_type = preferred(request.headers.get("accept", ""), (HTML, TEXT, MARKDOWN))
-        report = self._monitored.report()
+        report, workers = self._monitored.report(), self._monitored.workers()
         if media_type == HTML:
             kept = self._monitored.snapshots()
             if report is None:
                 return written(page.waiting_page(self._waiting(), kept), HTML)
-            return written(page.report_page(report, kept, self._monitored.collecting()), HTML)
+            collecting = self._monitored.collecting()
+            return written(page.report_page(report, kept, collecting, workers), HTML)
         if report is None:
             return written(f"{self._waiting()}\n", media_type)
-        return written(text(report) if media_type == TEXT else markdown(report), media_type)
+        said = text(report, workers) if media_type == TEXT else markdown(report)
+        return written(said, media_type)
 
     def _waiting(self) -> str:
         return (
@@ -113,11 +120,35 @@ class Routes:
         style = resources.files("leakmw.admin").joinpath("style.css")
         return written(style.read_text(encoding="utf-8"), CSS)
 
-    def _report(self, _request: AdminRequest) -> AdminResponse:
+    def _report(self, request: AdminRequest) -> AdminResponse:
+        self._check_worker(request)
         report = self._monitored.report()
         if report is None:
             raise AdminError(404, "no_report", self._waiting())
         return document(report_document(report))
+
+    def _workers(self, _request: AdminRequest) -> AdminResponse:
+        return document(workers_document(self._monitored.workers()))
+
+    def _check_worker(self, request: AdminRequest) -> None:
+        """Refuse what is asked of another worker: this one answers for itself.
+
+        Raises:
+            AdminError: If the query names a worker, and not this one.
+        """
+        named = parameters(request, "worker")
+        if not named or named == ["all"]:
+            return
+        asked = _WORKER.fullmatch(named[0]) if len(named) == 1 else None
+        if asked is None:
+            message = "Name one worker by its pid, or as host:pid: ?worker=PID."
+            raise AdminError(400, "bad_query", message)
+        for one in self._monitored.workers():
+            worker = one.worker
+            if worker.pid == int(asked["pid"]) and asked["host"] in {None, worker.host}:
+                return
+        message = "No such worker is known here. api/workers lists those that are."
+        raise AdminError(404, "no_such_worker", message)
 
     def _snapshots(self, _request: AdminRequest) -> AdminResponse:
         kept = self._monitored.snapshots()
@@ -131,6 +162,7 @@ class Routes:
         raise _no_such_snapshot()
 
     def _take_snapshot(self, request: AdminRequest) -> AdminResponse:
+        self._check_worker(request)
         try:
             snapshot = self._monitored.take_snapshot(SNAPSHOT_TIMEOUT)
         except SnapshotError as error:

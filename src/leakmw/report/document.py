@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from leakmw.records import (
         Diff,
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Report,
         Snapshot,
         Worker,
+        WorkerStatus,
     )
 
 Document = dict[str, Any]
@@ -60,6 +61,11 @@ def report_document(report: Report) -> Document:
             "notes": list(report.notes),
         }
     )
+
+
+def workers_document(workers: Iterable[WorkerStatus]) -> Document:
+    """Return what is known of each of *workers*."""
+    return _document({"workers": [_status(worker) for worker in workers]})
 
 
 def snapshot_document(snapshot: Snapshot) -> Document:
@@ -156,6 +162,23 @@ def _endpoint(growth: Growth) -> Document:
 
 def _worker(worker: Worker) -> Document:
     return {"host": worker.host, "pid": worker.pid, "started_at": _moment(worker.started_at)}
+
+
+def _status(status: WorkerStatus) -> Document:
+    return {
+        "worker": _worker(status.worker),
+        "alive": status.alive,
+        "seen_at": _moment(status.seen_at),
+        "visits": status.visits,
+        "snapshots": status.snapshots,
+        "errors": status.errors,
+        "service": status.service,
+        "version": status.version,
+        "engine": _given(status.engine, _engine),
+        "memory": _given(status.memory, _memory),
+        "snapshot_seconds": status.snapshot_seconds,
+        "pause_seconds": status.pause_seconds,
+    }
 
 
 def _engine(engine: Engine) -> Document:
