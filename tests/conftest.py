@@ -11,6 +11,7 @@ import threading
 import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -536,3 +537,39 @@ def _row(path: str, size: int, *, in_visit: bool | None) -> Row:
 def history() -> History:
     """Return an empty history."""
     return History()
+
+
+@pytest.fixture
+def shop_url(admin: Service) -> Iterator[str]:
+    """Serve the admin endpoint of the shop on this machine; return its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # as http.server calls it
+            self._answer()
+
+        def do_POST(self) -> None:  # as http.server calls it
+            self._answer()
+
+        def _answer(self) -> None:
+            path, _, query = self.path.partition("?")
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            given = AdminRequest(self.command, path, query, headers, body)
+            answer = admin.handle(given) or AdminResponse(404, (), b"the app's own")
+            self.send_response(answer.status)
+            for name, value in answer.headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/__leaks__"
+        finally:
+            server.shutdown()
+            thread.join()

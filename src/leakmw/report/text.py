@@ -116,11 +116,11 @@ def columned(names: Sequence[str], figures: Sequence[Sequence[str]], columns: in
 
         columns: Room in a line.
     """
+    longest = max(width(shorten(name, columns)) for name in names)
     widths = [max(map(width, column)) for column in figures]
-    while len(widths) > 1 and sum(widths) + 2 * len(widths) > columns - _NAME:
+    while len(widths) > 1 and sum(widths) + 2 * len(widths) > columns - min(longest, _NAME):
         widths.pop()
-    left = columns - sum(widths) - 2 * len(widths)
-    room = max(min(left, max(width(shorten(name, columns)) for name in names)), 1)
+    room = max(min(columns - sum(widths) - 2 * len(widths), longest), 1)
     return [
         pad(name, room)
         + "".join(
