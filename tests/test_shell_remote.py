@@ -189,13 +189,15 @@ def test_an_answer_of_another_kind_is_no_traceback(
     """An app that answers everything with JSON of its own is not taken for leakmw."""
     monkeypatch.setenv("LEAKMW_TOKEN", TOKEN)
     commands = (["report"], ["workers"], ["gc"], ["diff"], ["diff", "1", "2"])
-    for body in (b"{}", b"[]", b"1", b'{"workers": 1, "snapshots": {"a": 1}}'):
-        with answering(lambda _, body=body: (200, {}, body)) as url:
+    bodies = [b"{}", b"[]", b"1", b'{"workers": 1, "snapshots": {"a": 1}}']
+    with answering(lambda _: (200, {}, bodies[-1])) as url:
+        while bodies:
             for command in commands:
                 assert cli.main([*command, "--url", url]) == 3
                 out, err = capsys.readouterr()
                 assert out == ""
                 assert "none of leakmw's, or of another version's" in err
+            bodies.pop()
 
 
 def test_without_anybody_to_ask_the_remedy_is_said(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from leakmw.shell import (
     demo,
     doctor,
     heap,
+    logs,
     report,
     snapshots,
     workers,
@@ -22,7 +23,7 @@ from leakmw.shell.ending import BROKEN_PIPE, INTERRUPTED, EndingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (demo, report, workers, snapshots, collector, heap, doctor)
+COMMANDS = (demo, report, workers, snapshots, collector, heap, logs, doctor)
 """Modules that offer commands, in the order of the help."""
 
 
