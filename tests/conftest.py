@@ -75,7 +75,9 @@ settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """No setting of the developer's own shell reaches a test.
 
     The exact tracer sees each block, so that a test needs but few of them; what is said of samples
@@ -86,6 +88,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv(f"{PREFIX}ENGINE", "tracemalloc")
     monkeypatch.setenv(f"{PREFIX}STORE", "memory")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
 
 
 @pytest.fixture(autouse=True)
