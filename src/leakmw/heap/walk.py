@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import gc
+import weakref
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -167,7 +168,9 @@ def _found(
 ) -> list[tuple[str, Found]]:
     found = []
     for index, origin in enumerate(one for one in origins if one in graph.found):
-        things = graph.found[origin]
+        every = graph.found[origin]
+        # a weak reference lies elsewhere than what it refers to is kept
+        things = [thing for thing in every if not is_a(thing, weakref.ref)] or every
         holding = held(graph, things)
         found.append((origin, _described(holding, names, roots, count=index < MOST_RETAINED)))
     return found
