@@ -143,7 +143,8 @@ def test_collections_are_counted_by_endpoint() -> None:
         for monitor in watched(engine):
             assert monitor.collecting() is None
             monitor.take_snapshot(PATIENCE)
-            visit = monitor.begin()
+            visit = monitor.begin({})
+            assert visit is not None
             gc.collect(1)
             monitor.finish(visit, {"path": "/orders"})
             counted = monitor.collecting()

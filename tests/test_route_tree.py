@@ -13,6 +13,7 @@ from starlette.routing import Host, Mount, Route, Router
 from leakmw.records import Route as Named
 from leakmw.visits import asgi_routes, route_tree
 from leakmw.visits.asgi_routes import AsgiRoutes
+from leakmw.visits.endpoints import Endpoints
 from leakmw.visits.scopes import host_of
 
 
@@ -148,17 +149,53 @@ def test_many_routers(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(names._trees) <= asgi_routes.MAX_TREES
 
 
-def test_methods_of_scanners_are_not_remembered() -> None:
-    """Made-up methods are named, too, but take no room."""
-    router = Router([Mount("/in", Router([]))])
-    endpoint = router.routes[0].app  # type: ignore[attr-defined]
-    names = AsgiRoutes(router)
+def _evidently(names: AsgiRoutes, scope: Any) -> str | None:
+    """Return the name that is plain to see, where whatever *names* might say has been visited."""
+    endpoints = Endpoints(100)
+    for template in ("/a", "/in/b", "/two", "/in/*", "/odd"):
+        endpoints.tally(Named("GET", template))
+    tally = names.evident(scope, endpoints.known)
+    return None if tally is None else tally.name
 
-    for number in range(1000):
-        method = f"M{number}"
-        assert names.route(_scope(router, endpoint, "/in/x", method)).template == "/in/*"
-    (tree,) = names._trees.values()
-    assert len(tree._known) == 0
+
+def test_what_is_plain_to_see() -> None:
+    """The view alone tells the name where it has one route, as its router has them now."""
+    inner = Router([Route("/b", _other)])
+    router = Router([Route("/a", _view), Mount("/in", inner)])
+    names = AsgiRoutes(router)
+    assert _evidently(names, _scope(router, _view)) is None  # nobody has read the routes
+
+    names.route(_scope(router, _view))
+    assert _evidently(names, _scope(router, _view)) == "GET /a"
+    assert _evidently(names, _scope(router, _other)) == "GET /in/b"
+
+    inner.routes.append(Route("/two", _other))
+    for _ in range(2):  # each list of routes is looked at in turn
+        assert _evidently(names, _scope(router, _view)) == "GET /a"
+    assert _evidently(names, _scope(router, _other)) is None
+
+
+def test_what_is_not_plain_to_see() -> None:
+    """Another router or method, a mounted app, a websocket, a view that cannot be looked up."""
+
+    class Odd:
+        """A view that no table can have as a key."""
+
+        __hash__ = None  # type: ignore[assignment]
+
+    odd: Any = Odd()
+    router, mounted = Router([Route("/a", _view), Route("/odd", odd)]), Mount("/in", Router([]))
+    router.routes.append(mounted)
+    names = AsgiRoutes(router)
+    names.route(_scope(router, _view))
+
+    assert _evidently(names, _scope(router, _view)) == "GET /a"
+    assert _evidently(names, _scope(router, _view, method="POST")) is None
+    assert _evidently(names, _scope(router, odd)) is None
+    assert _evidently(names, _scope(router, mounted.app)) is None
+    assert _evidently(names, _scope(Router([Route("/b", _view)]), _view)) is None
+    assert _evidently(names, {"type": "websocket", "router": router, "endpoint": _view}) is None
+    assert _evidently(names, {"type": "http", "method": "GET"}) is None
 
 
 def test_a_tree_that_cannot_be_read(clock: list[float]) -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self, overload
 from leakmw.admin.messages import BODY_LIMIT, AdminRequest, AdminResponse
 from leakmw.admin.service import Service
 from leakmw.monitor import Monitor
-from leakmw.records import ROUTE_KEY, VISIT_KEY
 from leakmw.settings import Settings
 from leakmw.visits.asgi_routes import PATH_KEY, STATUS_KEY, AsgiRoutes
+from leakmw.visits.endpoints import UNSEEN
 from leakmw.visits.scopes import mounted_path_of, path_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from leakmw.records import Visit
+    from leakmw.visits.endpoints import Known
 
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -48,12 +49,14 @@ class LeakMiddleware:
         SettingsError: If a setting is unknown or wrong.
     """
 
-    __slots__ = ("_admin", "_by_path", "app", "monitor")
+    __slots__ = ("_admin", "_by_path", "_known", "_routes", "app", "monitor")
 
     app: ASGIApp
     monitor: Monitor
     _admin: _Admin | None
     _by_path: bool
+    _known: Known
+    _routes: AsgiRoutes
 
     # Starlette hands the app over by place, old ones by name; its types allow the former only
 
@@ -91,6 +94,8 @@ class LeakMiddleware:
         self.app = app
         self._admin = _Admin(chosen, monitor) if chosen.token else None
         self._by_path = routes.by_path
+        self._known = monitor.known
+        self._routes = routes
         self.monitor = monitor
         return self
 
@@ -98,39 +103,38 @@ class LeakMiddleware:
         """Serve one request, one websocket, or whatever else *scope* is about."""
         # This frame is below all that the app allocates, and tracemalloc looks its line up each
         # time, in a time that grows with what stands before the call.
-        visit, send = self._enter(scope, send, self._admin)
+        visit = self._enter(scope)
         if visit is None:
             await self._aside(scope, receive, send)
             return
+        if self._by_path and visit.endpoint is None:
+            send = _noticing(scope, send)
         try:
             await self.app(scope, receive, send)
         finally:
+            if visit.endpoint is None:
+                visit.endpoint = self._routes.evident(scope, self._known)
             self.monitor.finish(visit, scope)
 
-    def _enter(self, scope: Scope, send: Send, admin: _Admin | None) -> tuple[Visit | None, Send]:
-        """Return the visit that begins, ``None`` if none does; and what to send by.
-
-        None begins, either, where the request may be one to *admin*.
-        """
-        if scope["type"] not in _VISITED:
-            return None, send
-        if admin is not None and admin.path in scope["path"]:
-            return None, send
-        if VISIT_KEY in scope and not scope[VISIT_KEY].finished:
-            # the face around this one counts, and sees in the same scope what is to be seen here
-            return None, send
-        scope[VISIT_KEY] = visit = self.monitor.begin()
-        if self._by_path:
-            visit.endpoint = self.monitor.known((scope.get("method", ""), path_of(scope)))
-            if visit.endpoint is None:
-                send = _noticing(scope, send)
-        return visit, send
+    def _enter(self, scope: Scope) -> Visit | None:
+        """Return the visit that begins; ``None`` where there is more to it."""
+        if scope["type"] != "http":
+            return None
+        if self._admin is not None and self._admin.path in scope["path"]:
+            return None
+        visit = self.monitor.begin(scope)
+        if visit is not None and self._by_path:
+            path = path_of(scope) if scope.get("root_path") else scope["path"]
+            visit.endpoint = self._known.get(path, UNSEEN).get(scope["method"])
+        return visit
 
     async def _aside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what is no visit of this face, or not surely one."""
         if self._admin is not None and await self._admin.answers(scope, receive, send):
             return
-        visit, send = self._enter(scope, send, None)
+        visit = self.monitor.begin(scope) if scope["type"] in _VISITED else None
+        if visit is not None and self._by_path:
+            send = _noticing(scope, send)
         try:
             await self.app(scope, receive, send)
         finally:
@@ -143,7 +147,6 @@ def _noticing(scope: Scope, send: Send) -> Send:
 
     It returns what *send* returns, so that nothing is awaited that would not have been.
     """
-    scope.pop(ROUTE_KEY, None)
     scope.pop(STATUS_KEY, None)
     scope[PATH_KEY] = path_of(scope)
 

@@ -16,7 +16,9 @@ from leakmw.background import Background, giving_way, outward, process
 from leakmw.pipeline import Pipeline, samples
 from leakmw.records import (
     ALL,
+    ROUTE_KEY,
     UNMATCHED,
+    VISIT_KEY,
     Failure,
     Reply,
     Request,
@@ -31,7 +33,7 @@ from leakmw.visits.current import CURRENT, OURS
 from leakmw.visits.endpoints import Endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
     from leakmw.records import (
         Answer,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
         WorkerStatus,
     )
     from leakmw.settings import Settings
-    from leakmw.visits.endpoints import Tally
+    from leakmw.visits.endpoints import Known, Tally
 
 TICK_SECONDS = 1.0
 """How often the thread hears what other workers have said."""
@@ -86,8 +88,8 @@ class Monitor:
         SettingsError: If this Python cannot do what they ask for.
 
     Attributes:
-        known: Returns what counts the visits of a method and a template that have been seen, for
-            a face that sees both at once; ``None`` for all others, and if the user names visits.
+        known: What counts the visits of each template that has been seen, then by method, for a
+            face that sees both at once; empty if the user names visits.
     """
 
     def __init__(self, settings: Settings, route: Callable[[Mapping[str, Any]], Route]) -> None:
@@ -95,7 +97,7 @@ class Monitor:
         self._route = route
         self._follows = samples(settings)
         self._endpoints = Endpoints(settings.max_endpoints)
-        self.known = self._endpoints.known if settings.endpoint is None else _unknown
+        self.known: Known = self._endpoints.known if settings.endpoint is None else {}
         self._namer = settings.endpoint
         self._answerer: Callable[[], Callable[[Request], Reply] | None] = _nobody
         self._pid = 0
@@ -119,14 +121,27 @@ class Monitor:
 
     # the request path
 
-    def begin(self) -> Visit:
-        """Count a visit that begins; its caller must :meth:`finish` it."""
-        if self._pid != process.pid:
-            self._settle_in()
-        self._begun += 1
+    def begin(self, request: MutableMapping[str, Any]) -> Visit | None:
+        """Count a visit that begins; its caller must :meth:`finish` it.
+
+        Args:
+            request: Its environ or scope, where the visit can be found from now on.
+
+        Returns:
+            The visit; ``None`` where a face around this one counts it.
+        """
         visit = Visit()
         visit.endpoint = visit.outer = None
         visit.finished = False
+        found = request.setdefault(VISIT_KEY, visit)
+        if found is not visit:
+            if not found.finished:
+                return None
+            request[VISIT_KEY] = visit  # the request has been served before
+            request.pop(ROUTE_KEY, None)
+        if self._pid != process.pid:
+            self._settle_in()
+        self._begun += 1
         if self._follows:
             outer = CURRENT.get()
             if outer is not None and not outer.finished:
@@ -149,9 +164,11 @@ class Monitor:
             if CURRENT.get() is visit:
                 CURRENT.set(visit.outer)
             visit.outer = None
-        if visit.endpoint is None:
-            visit.endpoint = self._named(request) or self._endpoints.named(UNMATCHED)
-        visit.endpoint.visits += 1
+        tally = visit.endpoint
+        if tally is None:
+            tally = self._named(request) or self._endpoints.named(UNMATCHED)
+            visit.endpoint = tally
+        tally.visits += 1
         self._finished = finished = self._finished + 1
         if finished % self._step == 0:
             self._wake()
@@ -162,8 +179,7 @@ class Monitor:
         try:
             if self._namer is not None and (name := self._namer(request)) is not None:
                 return self._endpoints.named(str(name))
-            route = self._route(request)
-            return self._endpoints.known(route[:2]) or self._endpoints.tally(route)
+            return self._endpoints.tally(self._route(request))
         except Exception as error:  # noqa: BLE001  # naming must never reach the request
             self.failed("endpoint", error)
             return None
@@ -454,10 +470,6 @@ class Monitor:
                 self._built().say(failure, count)
             except Exception:  # noqa: BLE001, S112  # there is nowhere left to say it
                 continue
-
-
-def _unknown(_: object) -> None:
-    return None
 
 
 def _nobody() -> None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 from leakmw.admin.messages import BODY_LIMIT, AdminRequest
 from leakmw.admin.service import Service
 from leakmw.monitor import Monitor
-from leakmw.records import ROUTE_KEY, VISIT_KEY
 from leakmw.settings import Settings
 from leakmw.visits.ending import Ending
+from leakmw.visits.endpoints import UNSEEN
 from leakmw.visits.wsgi_routes import PATH_KEY, STATUS_KEY, WsgiRoutes, evident_route
 
 if TYPE_CHECKING:
@@ -92,23 +92,16 @@ class LeakMiddleware:
             answer = self._admin.answer(environ)
             if answer is not None:
                 return None, answer, start_response
-        if VISIT_KEY in environ and _is_within_another(environ):
+        visit = self.monitor.begin(environ)
+        if visit is None:
             return None, self.app, start_response
-        environ[VISIT_KEY] = visit = self.monitor.begin()
-        visit.endpoint = self.monitor.known((environ.get("REQUEST_METHOD", ""), path))
+        known = self.monitor.known.get(path, UNSEEN)
+        visit.endpoint = known.get(environ.get("REQUEST_METHOD", ""))
         if visit.endpoint is None:  # else it is a path that is a name
             environ[PATH_KEY] = path
+            environ.pop(STATUS_KEY, None)
             start_response = _naming(self.monitor, visit, environ, path, start_response)
         return visit, self.app, start_response
-
-
-def _is_within_another(environ: WSGIEnvironment) -> bool:
-    """Return whether a face around this one counts the visit, and sees what is to be seen here."""
-    outer: Visit = environ[VISIT_KEY]
-    if outer.finished:  # the environ of an earlier request is used again
-        environ.pop(ROUTE_KEY, None)
-        environ.pop(STATUS_KEY, None)
-    return not outer.finished
 
 
 def _naming(
@@ -125,7 +118,8 @@ def _naming(
 
     def start(status: str, headers: Any, exc_info: Any = None) -> Any:
         if visit.endpoint is None:
-            visit.endpoint = monitor.known(evident_route(environ, path, status))
+            method, template = evident_route(environ, path, status)
+            visit.endpoint = monitor.known.get(template, UNSEEN).get(method)
             if visit.endpoint is None:
                 environ[STATUS_KEY] = status
                 monitor.name(visit, environ)

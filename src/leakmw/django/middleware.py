@@ -11,15 +11,17 @@ from leakmw.django.admin import Admin
 from leakmw.django.carrier import carrier, tell_route
 from leakmw.django.configuration import configured
 from leakmw.monitor import Monitor
-from leakmw.records import VISIT_KEY, Visit
 from leakmw.visits.django_routes import django_route, told_route
 from leakmw.visits.ending import Ending
+from leakmw.visits.endpoints import UNSEEN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.http import HttpRequest
     from django.http.response import HttpResponseBase
+
+    from leakmw.records import Visit
 
     GetResponse = Callable[[HttpRequest], Any]
 
@@ -61,7 +63,7 @@ class LeakMiddleware:
             return self._acall(request)
         if self._admin is not None and self._admin.admits(request):
             return self._admin.answer(request)
-        visit, response = self._begin(request), None
+        visit, response = self.monitor.begin(carrier(request)), None
         try:
             response = self._get_response(request)
         finally:
@@ -71,21 +73,12 @@ class LeakMiddleware:
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         if self._admin is not None and self._admin.admits(request):
             return await sync_to_async(self._admin.answer, thread_sensitive=False)(request)
-        visit, response = self._begin(request), None
+        visit, response = self.monitor.begin(carrier(request)), None
         try:
             response = await self._get_response(request)
         finally:
             self._answered(request, visit, response)
         return response
-
-    def _begin(self, request: HttpRequest) -> Visit | None:
-        """Return a new visit, or ``None`` where a face around this one counts it."""
-        carried = carrier(request)
-        outer: Visit | None = carried.get(VISIT_KEY)
-        if outer is not None and not outer.finished:
-            return None
-        visit = carried[VISIT_KEY] = self.monitor.begin()
-        return visit
 
     def _answered(
         self, request: HttpRequest, visit: Visit | None, response: HttpResponseBase | None
@@ -94,7 +87,8 @@ class LeakMiddleware:
         if visit is None:
             tell_route(request)
             return
-        visit.endpoint = self.monitor.known(django_route(request)[:2])
+        method, template, _ = django_route(request)
+        visit.endpoint = self.monitor.known.get(template, UNSEEN).get(method)
         if visit.endpoint is None:
             tell_route(request)
             self.monitor.name(visit, carrier(request))

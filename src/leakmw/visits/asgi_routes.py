@@ -29,14 +29,16 @@ class AsgiRoutes:
 
     Attributes:
         by_path: Whether the app shows no routes, so that path and status are needed.
+        evident: The :meth:`RouteTree.evident` of the router that has answered last.
     """
 
-    __slots__ = ("_paths", "_trees", "by_path")
+    __slots__ = ("_paths", "_trees", "by_path", "evident")
 
     def __init__(self, app: object) -> None:
         self.by_path = routes_of(app) is None
         self._paths = Paths()
         self._trees: dict[int, RouteTree] = {}
+        self.evident = RouteTree(None).evident
 
     def route(self, scope: Mapping[str, Any]) -> Route:
         """Return what is known of the endpoint that served *scope*."""
@@ -45,6 +47,7 @@ class AsgiRoutes:
         if "endpoint" in scope and "router" in scope:
             root = scope["router"]
             tree = self._trees.get(id(root)) or self._plant(root)
+            self.evident = tree.evident
             found = tree.find(scope, method)
         if ROUTE_KEY in scope or "path_template" in scope:
             return _below(found, _told(scope, method))
