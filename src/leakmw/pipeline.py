@@ -108,6 +108,7 @@ class Pipeline:
         self._history = History()
         self._garbage = Garbage(meters.rss_bytes, meters.room_bytes, failed)
         self._search = Search(meters.rss_bytes, meters.room_bytes, short)
+        self._missing: str | None = None
         self._growing: list[Finding] = []
         self._endpoints: Callable[[], Mapping[str, Endpoint]] = dict
         self._collecting = True
@@ -231,7 +232,7 @@ class Pipeline:
             memory=replace(last.memory, seconds_to_limit=self._forecast()),
             endpoints=analysis.endpoints,
             findings=tuple(ranked(found)),
-            notes=self._tracer.notes(),
+            notes=(*self._tracer.notes(), *self._declined()),
         )
         self.store.report = report
         self._outward(partial(self._events.report, report, changes))
@@ -241,6 +242,13 @@ class Pipeline:
         self._growing = [one for one in every[: self._settings.top] if one.grows and one.born]
         return tuple(ranked(self._told(one) if one.grows else one for one in every))
 
+    def _declined(self) -> Iterable[str]:
+        """Yield what could not be looked at in the heap, and why."""
+        if self._missing is not None:
+            yield f"what holds the growth was not looked for: {self._missing}"
+        if self._garbage.missing is not None:
+            yield f"how much is garbage is not known: {self._garbage.missing}"
+
     def look_for_holders(self) -> None:
         """Look at the heap for what holds the latest findings, where that is due.
 
@@ -248,9 +256,11 @@ class Pipeline:
         """
         births = self._births()
         if births.told and self._search.due(self._asked()):
+            self._missing = None
             try:
                 self._look(births)
             except SnapshotError as error:
+                self._missing = str(error)
                 self._failed("heap", error)
 
     def _told(self, finding: Finding) -> Finding:
