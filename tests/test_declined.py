@@ -35,13 +35,13 @@ def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     return [b"every byte ", b"of it"]
 
 
-def ask(face: Any, method: str, path: str) -> tuple[object, bytes]:
+def ask(face: Any, method: str, path: str) -> tuple[list[Any], bytes]:
     """Return all that a server gets to see."""
     environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path}
     if path.startswith("/__leaks__"):
         environ["HTTP_AUTHORIZATION"] = f"Bearer {TOKEN}"
     setup_testing_defaults(environ)
-    head: list[object] = []
+    head: list[Any] = []
     body = face(environ, lambda *given: head.append(given[:2]))
     text = b"".join(body)
     getattr(body, "close", bool)()
@@ -143,7 +143,7 @@ def _refusing(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Calla
 def _tighten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave room for a snapshot, and none for a look at the heap."""
     little = lambda: 30 << 20  # noqa: E731
-    for name, kind in (("Search", pipeline.Search), ("Garbage", pipeline.Garbage)):
+    for name, kind in (("Search", search.Search), ("Garbage", garbage.Garbage)):
         made = lambda rss, _, other, kind=kind: kind(rss, little, other)  # noqa: E731
         monkeypatch.setattr(pipeline, name, made)
     monkeypatch.setattr(pipeline, "Child", lambda rss, _: Child(rss, little))
@@ -174,7 +174,7 @@ def test_the_answers_say_what_was_not_looked_at(face: Callable[[], Any], reason:
     assert reason in state["missing"]
     assert [one["referrers"] for one in state["groups"]] == [None]
     for path, code in (("heap", "no_look"), ("gc/inspect", "no_inspection")):
-        ((status, _),), text = ask(watched, "POST", f"/__leaks__/api/{path}")  # type: ignore[misc]
+        ((status, _),), text = ask(watched, "POST", f"/__leaks__/api/{path}")
         assert status.startswith("503")
         error = json.loads(text)["error"]
         assert error["code"] == code
@@ -195,5 +195,5 @@ def test_without_harm_nothing_is_missing(face: Callable[[], Any]) -> None:
     assert grown.holder.path.endswith("test_declined.KEPT")
     assert len(report.notes) == 1
     for path in ("heap", "gc/inspect", "gc/collect"):
-        ((status, _),), _ = ask(watched, "POST", f"/__leaks__/api/{path}")  # type: ignore[misc]
+        ((status, _),), _ = ask(watched, "POST", f"/__leaks__/api/{path}")
         assert status.startswith("200")
