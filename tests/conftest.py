@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -40,7 +42,9 @@ from leakmw.records import (
     Live,
     Memory,
     Profile,
+    Reply,
     Report,
+    Request,
     Row,
     Snapshot,
     SnapshotError,
@@ -71,7 +75,9 @@ settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """No setting of the developer's own shell reaches a test.
 
     The exact tracer sees each block, so that a test needs but few of them; what is said of samples
@@ -82,6 +88,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv(f"{PREFIX}ENGINE", "tracemalloc")
     monkeypatch.setenv(f"{PREFIX}STORE", "memory")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
 
 
 @pytest.fixture(autouse=True)
@@ -133,8 +140,9 @@ _NEW = {
 
 def say(events: Events, report: Report) -> None:
     """Say *report*, all of whose suspects and leaks are new."""
-    found = report.findings
-    events.report(report, [Change(_NEW[one.verdict], one) for one in found if one.verdict in _NEW])
+    events.report(report)
+    found = [one for one in report.findings if one.verdict in _NEW]
+    events.changes(report, [Change(_NEW[one.verdict], one) for one in found])
 
 
 @pytest.fixture
@@ -338,6 +346,13 @@ class ShopMonitor:
             },
         )
         self.born: dict[int, Frame] = {}
+        self.asked: list[tuple[str, Request]] = []
+        here = report.worker
+        self.replies: dict[str, dict[Worker, Reply] | None] = {
+            str(here.pid): None,
+            f"{here.host}:{here.pid}": None,
+            "all": {here: Reply(200, "{}"), replace(here, pid=72): Reply(404, "{}")},
+        }
         self.peers: tuple[WorkerStatus, ...] = (
             WorkerStatus(
                 worker=report.worker,
@@ -367,9 +382,30 @@ class ShopMonitor:
         """Return what the test chose."""
         return self.peers
 
-    def profiles(self) -> tuple[Profile, ...]:
+    def profiles(self, timeout: float) -> tuple[Profile, ...]:
         """Return what the test chose."""
+        assert timeout > 0
+        if self.refusal is not None:
+            raise self.refusal
         return self.live
+
+    def own_report(self) -> Report | None:
+        """Return what the test chose, as if there were no other worker."""
+        return self.latest
+
+    def ask(self, workers: str, request: Request, timeout: float) -> Mapping[Worker, Reply] | None:
+        """Return what the test chose to be another worker's answer."""
+        assert timeout > 0
+        self.asked.append((workers, request))
+        if self.refusal is not None:
+            raise self.refusal
+        if workers not in self.replies:
+            raise KeyError(workers)
+        return self.replies[workers]
+
+    def serve(self, answer: Callable[[Request], Reply]) -> None:
+        """Remember what answers other workers."""
+        self.answer = answer
 
     def collecting(self) -> Collecting | None:
         """Return what the test chose."""
@@ -536,3 +572,39 @@ def _row(path: str, size: int, *, in_visit: bool | None) -> Row:
 def history() -> History:
     """Return an empty history."""
     return History()
+
+
+@pytest.fixture
+def shop_url(admin: Service) -> Iterator[str]:
+    """Serve the admin endpoint of the shop on this machine; return its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # as http.server calls it
+            self._answer()
+
+        def do_POST(self) -> None:  # as http.server calls it
+            self._answer()
+
+        def _answer(self) -> None:
+            path, _, query = self.path.partition("?")
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            given = AdminRequest(self.command, path, query, headers, body)
+            answer = admin.handle(given) or AdminResponse(404, (), b"the app's own")
+            self.send_response(answer.status)
+            for name, value in answer.headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/__leaks__"
+        finally:
+            server.shutdown()
+            thread.join()

@@ -334,7 +334,9 @@ def no_value_gets_out() -> None:
         order.__dict__[f"{SECRET}{number}"] = {SECRET: [SECRET, SECRET.encode()]}
         del order
     gc.garbage.append({SECRET: SECRET})
-    monitor = Monitor(Settings(engine="tracemalloc", frames=1), lambda _: Route("GET", None))
+    monitor = Monitor(
+        Settings(engine="tracemalloc", frames=1, store="memory"), lambda _: Route("GET", None)
+    )
     try:
         collector = Collector(monitor)
         answers = [collector.inspect(), collector.state(), collector.collect(), collector.state()]

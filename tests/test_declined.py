@@ -13,7 +13,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 
-from leakmw import forked, pipeline
+from leakmw import forked, looking
 from leakmw.heap import garbage, inspector, search
 from leakmw.heap.child import Child
 from leakmw.wsgi import LeakMiddleware
@@ -145,8 +145,8 @@ def _tighten(monkeypatch: pytest.MonkeyPatch) -> None:
     little = lambda: 30 << 20  # noqa: E731
     for name, kind in (("Search", search.Search), ("Garbage", garbage.Garbage)):
         made = lambda rss, _, other, kind=kind: kind(rss, little, other)  # noqa: E731
-        monkeypatch.setattr(pipeline, name, made)
-    monkeypatch.setattr(pipeline, "Child", lambda rss, _: Child(rss, little))
+        monkeypatch.setattr(looking, name, made)
+    monkeypatch.setattr(looking, "Child", lambda rss, _: Child(rss, little))
 
 
 def test_the_report_says_what_was_not_looked_at(face: Callable[[], Any], reason: str) -> None:

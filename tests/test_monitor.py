@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     Watch = Callable[..., Monitor]
 
 PATIENCE = 60.0
+OWN: dict[str, Any] = {"engine": "tracemalloc", "frames": 4, "store": "memory"}
 
 
 SESSIONS: dict[int, str] = {}
@@ -63,7 +64,7 @@ def _watch() -> Iterator[Watch]:
     made: list[weakref.ref[Monitor]] = []
 
     def watch(**settings: Any) -> Monitor:
-        monitor = Monitor(Settings(**{"engine": "tracemalloc", "frames": 4, **settings}), by_path)
+        monitor = Monitor(Settings(**{**OWN, **settings}), by_path)
         made.append(weakref.ref(monitor))
         return monitor
 
@@ -487,7 +488,7 @@ from leakmw.monitor import Monitor
 from leakmw.records import Route
 from leakmw.settings import Settings
 
-settings = Settings(engine="tracemalloc", frames=1, every=50)
+settings = Settings(engine="tracemalloc", frames=1, every=50, store="memory")
 monitor = Monitor(settings, lambda request: Route("GET", "/"))
 
 def serve(times):

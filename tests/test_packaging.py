@@ -19,6 +19,7 @@ HEAVY = FRAMEWORKS | {
     "asyncio",
     "ctypes",
     "httpx",
+    "prometheus_client",
     "psutil",
     "rich",
     "sqlite3",

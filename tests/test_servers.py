@@ -164,8 +164,16 @@ def test_clients_that_go_away_are_no_trouble(server: Server) -> None:
 
 
 @contextmanager
-def serving(command: Command, log: Path) -> Iterator[Server]:
-    """Run a server for the time of a block; after it nothing of the server may be left."""
+def serving(command: Command, log: Path, **variables: str) -> Iterator[Server]:
+    """Run a server for the time of a block; after it nothing of the server may be left.
+
+    Args:
+        command: How it is started.
+
+        log: The file that it writes to.
+
+        variables: Of its environment, besides those of all servers here.
+    """
     environment = os.environ | {
         "LEAKMW_ENGINE": "tracemalloc",
         "LEAKMW_EVERY": str(EVERY),
@@ -173,6 +181,7 @@ def serving(command: Command, log: Path) -> Iterator[Server]:
         "LEAKMW_TOKEN": TOKEN,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": str(APPS),
+        **variables,
     }
     line = [sys.executable, "-m", *command.line, f"{command.app}:app"]
     with log.open("w") as said:

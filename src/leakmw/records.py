@@ -5,16 +5,17 @@ Sizes are bytes, times are seconds or aware UTC datetimes. A field that is not k
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003  # the store reads the annotations
 from enum import StrEnum
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from types import TracebackType
 
 Answer = TypeVar("Answer")
@@ -28,6 +29,22 @@ OTHER = "(other)"
 BACKGROUND = "(background)"
 """Memory born outside any visit, or that follows no endpoint."""
 
+WEBSOCKET = "WS"
+"""What stands for the method of a websocket."""
+
+OTHER_METHOD = "_OTHER"
+"""What stands for a method that is none of ``METHODS``."""
+
+METHODS = frozenset(
+    {
+        *("CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"),
+        WEBSOCKET,
+    }
+)
+"""What a client may send as a method without being counted under ``OTHER_METHOD``."""
+
+ALL = "all"
+"""Stands for every live worker where one is asked for by name."""
 
 VISIT_KEY = "leakmw.visit"
 """Where a face puts the visit in environ or scope, so that wrapping twice counts once."""
@@ -257,6 +274,10 @@ class Worker:
     pid: int
     started_at: datetime
 
+    def is_called(self, name: str) -> bool:
+        """Return whether *name* stands for it: a pid, ``host:pid``, or ``all``."""
+        return name in {ALL, str(self.pid), f"{self.host}:{self.pid}"}
+
 
 class Large(NamedTuple):
     """What a tracer knows to lie in the C heap, and needs no other explanation.
@@ -448,6 +469,24 @@ class Change(NamedTuple):
     finding: Finding
 
 
+class Remembered(NamedTuple):
+    """What was said of a finding.
+
+    Attributes:
+        state: Said last.
+        finding: As it was when it was seen last.
+        took: Visits of its endpoint after which it came to that state.
+        seen: Visits of its endpoint when it was seen last.
+        since: When it was first said.
+    """
+
+    state: State
+    finding: Finding
+    took: int
+    seen: int
+    since: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """The visits between two snapshots."""
@@ -460,7 +499,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything said about one worker at one moment.
+    """Everything said about one worker, or about all of an app, at one moment.
 
     Attributes:
         id: Short unique name.
@@ -474,6 +513,9 @@ class Report:
         endpoints: Growth by endpoint, most growth first.
         findings: Worst first.
         notes: What the reader must know to read the rest, in plain sentences.
+        workers: How many have been looked at together. Where there are several, the worker and the
+            engine are those of the one that made the report, and the meters are sums of those
+            that live.
     """
 
     id: str
@@ -486,7 +528,8 @@ class Report:
     memory: Memory
     endpoints: tuple[Growth, ...] = ()
     findings: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -731,6 +774,37 @@ class Holdings(NamedTuple):
     pause_seconds: float | None
 
 
+class Request(NamedTuple):
+    """A request to the admin API of one worker.
+
+    Attributes:
+        method: ``GET`` or ``POST``.
+        path: Below the admin path, such as ``/api/gc``.
+        query: As in an address, without the question mark.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+
+
+class Reply(NamedTuple):
+    """The answer to it.
+
+    Attributes:
+        status: As in HTTP.
+        body: JSON.
+    """
+
+    status: int
+    body: str
+
+    @classmethod
+    def refusal(cls, status: int, code: str, message: str) -> Reply:
+        """Return an error as the API words it."""
+        return cls(status, json.dumps({"error": {"code": code, "message": message}}))
+
+
 class Heap(Protocol):
     """What may be asked of the heap; answered in a forked child.
 
@@ -916,14 +990,33 @@ class Tracer(Protocol):
 class Monitored(Protocol):
     """What the admin service may ask of the monitor of this worker."""
 
+    def own_report(self) -> Report | None:
+        """Return the latest report on this worker alone."""
+
     def workers(self) -> tuple[WorkerStatus, ...]:
         """Return every worker of this app on this host that is known, those alive first."""
 
-    def profiles(self) -> tuple[Profile, ...]:
-        """Return the latest profile of each live worker."""
+    def profiles(self, timeout: float) -> tuple[Profile, ...]:
+        """Return the latest profile of each live worker.
+
+        Raises:
+            SnapshotError: If they cannot be read, or not within *timeout* seconds.
+        """
+
+    def ask(self, workers: str, request: Request, timeout: float) -> Mapping[Worker, Reply] | None:
+        """Return the answers of other workers to a request; ``None`` if *workers* is this one.
+
+        Raises:
+            KeyError: If no worker that *workers* stands for lives.
+
+            SnapshotError: If there is no answer, or not within *timeout* seconds.
+        """
+
+    def serve(self, answer: Callable[[Request], Reply]) -> None:
+        """Have *answer*, a bound method that is only held weakly, answer other workers."""
 
     def report(self) -> Report | None:
-        """Return the latest report."""
+        """Return the latest report on all workers."""
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return the snapshots kept, oldest first."""

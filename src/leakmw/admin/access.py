@@ -95,10 +95,18 @@ class Access:
         )
 
 
-def parameters(request: AdminRequest, name: str) -> list[str]:
-    """Return the values of the query's parameter *name*; none when the query has too many."""
+def parameters(request: AdminRequest, name: str, *, blank: bool = False) -> list[str]:
+    """Return the values of the query's parameter *name*; none when the query has too many.
+
+    Args:
+        request: Whose query it is.
+
+        name: As it is called there.
+
+        blank: Whether an empty value is one.
+    """
     try:
-        query = parse_qs(request.query, max_num_fields=_MAX_PARAMETERS)
+        query = parse_qs(request.query, keep_blank_values=blank, max_num_fields=_MAX_PARAMETERS)
     except ValueError:
         return []
     return query.get(name, [])

@@ -16,6 +16,8 @@ HTML = "text/html"
 TEXT = "text/plain"
 MARKDOWN = "text/markdown"
 CSS = "text/css"
+OPENMETRICS = "application/openmetrics-text"
+BYTES = "application/octet-stream"
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 

@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from leakmw.admin.access import COOKIE
-from leakmw.admin.messages import CSS, FORM, HTML, JSON, MARKDOWN, TEXT
+from leakmw.admin.exports import MAX_SECONDS, PROFILE_FORMATS
+from leakmw.admin.messages import BYTES, CSS, FORM, HTML, JSON, MARKDOWN, OPENMETRICS, TEXT
 from leakmw.report.document import schema
 
 Document = dict[str, Any]
@@ -20,6 +21,7 @@ _ERRORS = {
     413: "The body is too large",
     415: "The body is of an unexpected type",
     429: "Too many changes in a short time",
+    501: "A library that this needs is not installed",
     503: "Not possible now",
 }
 
@@ -53,9 +55,11 @@ def description(root: str) -> Document:
 
 def _paths() -> Document:
     page = _read("The page; the report alone as text", _strings(HTML, TEXT, MARKDOWN))
-    report = _read("The latest report", _json("report"), 404)
+    report = _read("The latest report", _json("report"), 400, 404)
+    alone = {"parameters": [_WORKER]}
+    workers = _read("The workers of this app on this host", _json("workers"))
     listed = _read("The snapshots kept, oldest first", _json("snapshots"))
-    taken = _change("Take a snapshot", _response("Taken", _json("snapshot")), 201, 503)
+    taken = _change("Take a snapshot", _response("Taken", _json("snapshot")), 201, 400, 404, 503)
     taken["responses"]["303"] = {"description": "Taken; back to the page that asked"}
     one = _read("One of the snapshots", _json("snapshot"), 404)
     described = _read("This description", {JSON: {"schema": {"type": "object"}}})
@@ -68,8 +72,9 @@ def _paths() -> Document:
         "/": {"get": page},
         "/diff": {"get": _read("Growth as a page", _strings(HTML), 400, 404, 409)} | _COMPARED,
         "/style.css": {"get": _read("The style of the pages", _strings(CSS))},
-        "/api/report": {"get": report},
-        "/api/snapshots": {"get": listed, "post": taken},
+        "/api/report": {"get": report | alone},
+        "/api/workers": {"get": workers},
+        "/api/snapshots": {"get": listed, "post": taken | alone},
         "/api/snapshots/{id}": {"get": one, "parameters": [_parameter("id", "path")]},
         "/api/diff": {"get": _read("Growth between two", _json("diff"), 400, 404, 409)}
         | _COMPARED,
@@ -78,7 +83,30 @@ def _paths() -> Document:
         "/api/gc/inspect": {"post": inspected},
         "/api/heap": {"post": held},
         "/api/openapi.json": {"get": described},
+        "/metrics": {"get": _read("Metrics for Prometheus", _strings(TEXT, OPENMETRICS), 501)},
+        **_profiles(),
     }
+
+
+def _profiles() -> Document:
+    """Describe what shows memory by traceback."""
+    missing = (400, 404, 409)
+    binary: Document = {BYTES: {"schema": {"type": "string", "format": "binary"}}}
+    drawn = _json("speedscope") | _strings(TEXT) | binary
+    profile = _read("Live memory by traceback", drawn, *missing)
+    profile["parameters"] = [_choice("format", *PROFILE_FORMATS), _SECONDS_AGO]
+    pprof = _read("Live memory for pprof", binary | _strings(TEXT), *missing)
+    pprof["parameters"] = [_choice("debug", 0, 1), _choice("gc", 0, 1), _SECONDS_AGO]
+    return {
+        "/api/profile": {"get": profile},
+        "/debug/pprof/": {"get": _read("What is below", _strings(TEXT))},
+        "/debug/pprof/heap": {"get": pprof},
+        "/debug/pprof/allocs": {"get": pprof},
+    }
+
+
+def _choice(name: str, *values: str | int) -> Document:
+    return {"name": name, "in": "query", "required": False, "schema": {"enum": list(values)}}
 
 
 def _read(summary: str, content: Document, *errors: int) -> Document:
@@ -119,6 +147,21 @@ def _parameter(name: str, where: str) -> Document:
     return {"name": name, "in": where, "required": True, "schema": schema}
 
 
+_SECONDS_AGO = {
+    "name": "seconds",
+    "in": "query",
+    "required": False,
+    "description": "Growth since the snapshot of so long ago, instead of what is alive.",
+    "schema": {"type": "integer", "minimum": 1, "maximum": MAX_SECONDS},
+}
+
+_WORKER: Document = {
+    "name": "worker",
+    "in": "query",
+    "description": "Of this worker alone: pid, or host:pid; all is the same as none.",
+    "schema": {"type": "string", "pattern": "^(all|([^:]+:)?[1-9][0-9]{0,9})$"},
+}
+
 _COMPARED = {"parameters": [_parameter("from", "query"), _parameter("to", "query")]}
 
 
@@ -141,10 +184,17 @@ def _list(items: Document) -> Document:
     return {"type": "array", "items": items}
 
 
+def _or_null(name: str) -> Document:
+    return {"oneOf": [{"$ref": f"#/components/schemas/{name}"}, {"type": "null"}]}
+
+
 _COUNT: Document = {"type": "integer", "minimum": 0}
 _TEXT: Document = {"type": "string"}
+_TEXT_OBJECT = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
 _SECONDS = {"type": "number", "minimum": 0}
 _BYTES = {"type": ["integer", "null"], "minimum": 0}
+_SPAN = {"type": ["number", "null"], "minimum": 0}
+_NAME: Document = {"type": ["string", "null"]}
 _PLACE: Document = {"file": _TEXT, "line": _COUNT, "function": {"type": ["string", "null"]}}
 _TYPES = _list(_object(type=_TEXT, count=_COUNT))
 
@@ -206,7 +256,43 @@ _CONTAINER = _object(
 
 _OWN = {
     "error": _object(error=_object(code=_TEXT, message=_TEXT)),
+    "workers": _object(
+        workers=_list(
+            _object(
+                worker={"$ref": "#/components/schemas/worker"},
+                alive={"type": "boolean"},
+                seen_at={"type": "string", "format": "date-time"},
+                visits=_COUNT | {"description": "Finished since it started."},
+                snapshots=_COUNT,
+                errors=_COUNT | {"description": "Of leakmw's own in it."},
+                service=_NAME,
+                version=_NAME,
+                engine=_or_null("engine"),
+                memory=_or_null("memory"),
+                snapshot_seconds=_SPAN | {"description": "What the latest snapshot took."},
+                pause_seconds=_SPAN | {"description": "How long it stood still for that."},
+            )
+        )
+        | {"description": "Those alive first."},
+    ),
     "snapshots": _object(snapshots=_list({"$ref": "#/components/schemas/snapshot"})),
+    "speedscope": _object(
+        **{"$schema": _TEXT},
+        exporter=_TEXT,
+        name=_TEXT,
+        shared=_object(frames=_list(_TEXT_OBJECT)),
+        profiles=_list(
+            _object(
+                type={"const": "sampled"},
+                name=_TEXT,
+                unit=_TEXT,
+                startValue=_COUNT,
+                endValue=_COUNT,
+                samples=_list(_list(_COUNT)),
+                weights=_list(_COUNT),
+            )
+        ),
+    ),
     "gc": _object(
         enabled={"type": "boolean"},
         counts=_list(_COUNT),

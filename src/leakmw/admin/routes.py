@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from leakmw.admin import page
 from leakmw.admin.access import page_from, parameters
 from leakmw.admin.collector import LOOK_TIMEOUT, Collector
+from leakmw.admin.exports import Exports
+from leakmw.admin.forwarding import WORKER
 from leakmw.admin.messages import (
     CSS,
     HTML,
@@ -24,12 +26,13 @@ from leakmw.admin.messages import (
 )
 from leakmw.admin.negotiation import preferred, wants_page
 from leakmw.admin.openapi import description
-from leakmw.records import SnapshotError
+from leakmw.records import ALL, SnapshotError
 from leakmw.report.document import (
     diff_document,
     holdings_document,
     report_document,
     snapshot_document,
+    workers_document,
 )
 from leakmw.report.markdown import markdown
 from leakmw.report.text import text
@@ -40,6 +43,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT_TIMEOUT = 20.0
 """Seconds that a request waits for its snapshot: less than the 30 that gunicorn gives a worker."""
+
 
 Handler = Callable[[AdminRequest], AdminResponse]
 
@@ -58,12 +62,14 @@ class Routes:
         self._monitored = monitored
         self._collector = Collector(monitored)
         self._collecting = threading.Lock()
+        exports = Exports(settings, monitored)
         self._table: Mapping[str, Mapping[str, Handler]] = {
             "": {"GET": self._to_page},
             "/": {"GET": self._page},
             "/diff": {"GET": self._diff_page},
             "/style.css": {"GET": self._style},
             "/api/report": {"GET": self._report},
+            "/api/workers": {"GET": self._workers},
             "/api/snapshots": {"GET": self._snapshots, "POST": self._take_snapshot},
             "/api/snapshots/{id}": {"GET": self._snapshot},
             "/api/diff": {"GET": self._diff},
@@ -72,6 +78,12 @@ class Routes:
             "/api/gc/inspect": {"POST": self._inspect},
             "/api/heap": {"POST": self._heap},
             "/api/openapi.json": {"GET": self._openapi},
+            "/api/profile": {"GET": exports.profile},
+            "/metrics": {"GET": exports.metrics},
+            "/debug/pprof": {"GET": self._to_page},
+            "/debug/pprof/": {"GET": exports.index},
+            "/debug/pprof/heap": {"GET": exports.pprof},
+            "/debug/pprof/allocs": {"GET": exports.pprof},
         }
 
     def methods(self, path: str) -> Mapping[str, Handler]:
@@ -92,15 +104,17 @@ class Routes:
 
     def _page(self, request: AdminRequest) -> AdminResponse:
         media_type = preferred(request.headers.get("accept", ""), (HTML, TEXT, MARKDOWN))
-        report = self._monitored.report()
+        report, workers = self._monitored.report(), self._monitored.workers()
         if media_type == HTML:
             kept = self._monitored.snapshots()
             if report is None:
                 return written(page.waiting_page(self._waiting(), kept), HTML)
-            return written(page.report_page(report, kept, self._monitored.collecting()), HTML)
+            collecting = self._monitored.collecting()
+            return written(page.report_page(report, kept, collecting, workers), HTML)
         if report is None:
             return written(f"{self._waiting()}\n", media_type)
-        return written(text(report) if media_type == TEXT else markdown(report), media_type)
+        said = text(report, workers) if media_type == TEXT else markdown(report)
+        return written(said, media_type)
 
     def _waiting(self) -> str:
         return (
@@ -113,11 +127,16 @@ class Routes:
         style = resources.files("leakmw.admin").joinpath("style.css")
         return written(style.read_text(encoding="utf-8"), CSS)
 
-    def _report(self, _request: AdminRequest) -> AdminResponse:
-        report = self._monitored.report()
+    def _report(self, request: AdminRequest) -> AdminResponse:
+        # of all workers it is this one that is asked
+        alone = parameters(request, WORKER) not in ([], [ALL])
+        report = self._monitored.own_report() if alone else self._monitored.report()
         if report is None:
             raise AdminError(404, "no_report", self._waiting())
         return document(report_document(report))
+
+    def _workers(self, _request: AdminRequest) -> AdminResponse:
+        return document(workers_document(self._monitored.workers()))
 
     def _snapshots(self, _request: AdminRequest) -> AdminResponse:
         kept = self._monitored.snapshots()

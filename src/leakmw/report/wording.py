@@ -9,7 +9,17 @@ from leakmw.records import BACKGROUND, Verdict
 from leakmw.report import humane
 
 if TYPE_CHECKING:
-    from leakmw.records import Engine, Finding, Growth, Holder, Memory, Report, Traceback, Window
+    from leakmw.records import (
+        Engine,
+        Finding,
+        Growth,
+        Holder,
+        Memory,
+        Report,
+        Traceback,
+        Window,
+        WorkerStatus,
+    )
 
 Labelled = tuple[tuple[str, str], ...]
 """Sentences, each with the one word that stands before it."""
@@ -39,11 +49,10 @@ def facts(report: Report) -> Labelled:
     """Return who was looked at, how, when, and what that cost."""
     worker, engine = report.worker, report.engine
     cpu, memory = humane.share(engine.cost_ratio), humane.size(engine.own_bytes)
+    told = f"{worker.host}, pid {worker.pid}, up since {humane.moment(worker.started_at)}"
+    several = f"{report.workers} together, as told by {worker.host}, pid {worker.pid}"
     return (
-        (
-            "worker",
-            f"{worker.host}, pid {worker.pid}, up since {humane.moment(worker.started_at)}",
-        ),
+        ("workers", several) if report.workers > 1 else ("worker", told),
         ("window", f"{_span(report.window)}, until {humane.moment(report.window.end)}"),
         ("memory", _memory(report.memory)),
         ("limit", _limit(report.memory)),
@@ -124,6 +133,11 @@ def meanings(report: Report) -> list[str]:
     """Return what each verdict of this report means."""
     found = {finding.verdict for finding in report.findings}
     return [f"{verdict}: {said}" for verdict, said in MEANINGS.items() if verdict in found]
+
+
+def seen(status: WorkerStatus) -> str:
+    """Return whether a worker runs, and else when it last spoke."""
+    return "alive" if status.alive else f"gone since {humane.moment(status.seen_at)}"
 
 
 def nearest(growth: Growth) -> Traceback:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leakmw.records import OTHER, UNMATCHED, Endpoint, Route, Span
+from leakmw.records import METHODS, OTHER, OTHER_METHOD, UNMATCHED, Endpoint, Route, Span
 from leakmw.visits.views import spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Known = Callable[[tuple[str, str | None]], "Tally | None"]
-
-METHODS = frozenset(
-    {"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE", "WS"}
-)
-"""What a client may send as a method without being counted under ``_OTHER``."""
 
 MAX_NAME = 200
 """Longest name kept, in characters."""
@@ -59,7 +54,7 @@ class Endpoints:
 
         Only names that were kept whole are known by route, so that table is as bounded.
         """
-        method = route.method if route.method in METHODS else "_OTHER"
+        method = route.method if route.method in METHODS else OTHER_METHOD
         name = _name(method, route.template)
         tally = self.named(name, route.view)
         if tally.name == name and method == route.method:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from leakmw.records import OTHER, Route
-from leakmw.visits.endpoints import METHODS
+from leakmw.records import METHODS, OTHER, OTHER_METHOD, Route
 
 CAP = 50
 """Paths of one app that become names of their own."""
@@ -41,7 +40,7 @@ class Paths:
             One with the path itself as its template, ``(other)`` once there are too many, or
             ``None`` when it was not found.
         """
-        known = method if method in METHODS else "_OTHER"
+        known = method if method in METHODS else OTHER_METHOD
         return _route(known, self._template(path) if found else None)
 
     def _template(self, path: str) -> str:

@@ -11,8 +11,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from leakmw.records import Route
-from leakmw.visits.endpoints import METHODS
+from leakmw.records import METHODS, Route
 from leakmw.visits.scopes import host_of, path_of
 
 if TYPE_CHECKING:
