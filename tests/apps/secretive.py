@@ -249,7 +249,7 @@ def main(engine: str, folder: str) -> dict[str, str]:
         answers[f"{method} {path} {accept}"] = answer
     face.monitor.close()
     history = store.read_bytes().decode(errors="replace")
-    # places are kept as they are, and described when they are shown: so are those of generated code
+    # places are kept as they are and described when they are shown, those of generated code too
     answers["store"] = history.replace(f"<page {SECRET}>", "").replace(f"page_{SECRET}", "")
     return answers
 
