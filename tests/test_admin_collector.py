@@ -74,6 +74,7 @@ def test_no_garbage_is_an_empty_list(collector: Collector, shop_monitor: Any) ->
         "examined": 0,
         "groups": [],
         "groups_left_out": 0,
+        "missing": None,
     }
     assert shop_monitor.looks == 0  # nobody refers to it
 
@@ -179,13 +180,14 @@ def test_what_refers_to_garbage_is_told_by_type(garbage: list[Any], shop_monitor
 def test_referrers_that_nobody_could_look_for_are_null(
     collector: Collector, garbage: list[Any], shop_monitor: Any
 ) -> None:
-    """The rest is told."""
+    """The rest is told, and why they are missing."""
     shop_monitor.refusal = SnapshotError("no child could be forked")
     garbage.append([])
 
     (group,) = _groups(collector)
 
     assert (group["type"], group["referrers"]) == ("list", None)
+    assert collector.state()["garbage"]["missing"] == "no child could be forked"
 
 
 def test_pauses_are_told_by_generation_and_endpoint(collector: Collector) -> None:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import abc
 import gc
-import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
-import sysconfig
 import tracemalloc
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.apps import legacy
 
 from leakmw import forked, meters
 from leakmw.heap import inspector as looking
@@ -26,7 +25,6 @@ from leakmw.records import CycleGroup, Frame, Inspection, Route, SnapshotError
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import ModuleType
 
 pytestmark = pytest.mark.skipif(not forked.AVAILABLE, reason="no fork here")
 
@@ -435,76 +433,17 @@ def test_in_a_process_of_its_own(check: Callable[[], None]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-LEGACY = """
-#include <Python.h>
-
-typedef struct { PyObject_HEAD PyObject *held; } Legacy;
-
-static int traverse(Legacy *self, visitproc visit, void *arg) { Py_VISIT(self->held); return 0; }
-static int clear(Legacy *self) { Py_CLEAR(self->held); return 0; }
-static void del(PyObject *self) { abort(); }
-static void dealloc(Legacy *self) {
-    PyObject_GC_UnTrack(self);
-    clear(self);
-    PyObject_GC_Del(self);
-}
-
-static PyObject *hold(Legacy *self, PyObject *held) {
-    Py_XSETREF(self->held, Py_NewRef(held));
-    Py_RETURN_NONE;
-}
-
-static PyMethodDef methods[] = {{"hold", (PyCFunction)hold, METH_O, NULL}, {NULL}};
-
-static PyTypeObject type = {
-    PyVarObject_HEAD_INIT(NULL, 0) .tp_name = "legacy.Legacy", .tp_basicsize = sizeof(Legacy),
-    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC, .tp_methods = methods,
-    .tp_new = PyType_GenericNew, .tp_traverse = (traverseproc)traverse,
-    .tp_clear = (inquiry)clear, .tp_dealloc = (destructor)dealloc, .tp_del = del,
-};
-
-static PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "legacy", .m_size = -1};
-
-PyMODINIT_FUNC PyInit_legacy(void) {
-    PyObject *made = PyType_Ready(&type) < 0 ? NULL : PyModule_Create(&module);
-    if (made != NULL) { PyModule_AddObjectRef(made, "Legacy", (PyObject *)&type); }
-    return made;
-}
-"""
-
-
-@pytest.fixture(name="legacy", scope="module")
+@pytest.fixture(name="folder", scope="module")
 def _legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the folder of an extension whose type has a ``tp_del``, never to be called."""
-    folder = tmp_path_factory.mktemp("legacy")
-    (folder / "legacy.c").write_text(LEGACY)
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()
-    include = sysconfig.get_path("include")
-    command = [*compiler, "-shared", "-fPIC", f"-I{include}", "legacy.c", "-o", "legacy.so"]
-    try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    except OSError as error:
-        pytest.skip(f"no C compiler: {error.strerror}")
-    if done.returncode:
-        pytest.skip(f"no headers or no compiler that works: {done.stderr[:200]}")
-    return folder
-
-
-def legacy_module(folder: str) -> ModuleType:
-    """Load the extension from its folder."""
-    spec = importlib.util.spec_from_file_location("legacy", f"{folder}/legacy.so")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return legacy.built(tmp_path_factory.mktemp("legacy"))
 
 
 def uncollectable_objects_are_named(folder: str) -> None:
     """Before a collection, and when they lie in gc.garbage after it."""
-    legacy = legacy_module(folder)
+    module = legacy.loaded(folder)
     for _ in range(12):
-        one = legacy.Legacy()
+        one = module.Legacy()
         one.hold([one, Plain()])
         del one
     (before,) = groups_of(look(), "legacy.Legacy")
@@ -519,12 +458,12 @@ def uncollectable_objects_are_named(folder: str) -> None:
     os._exit(0)  # the end of the interpreter would ask for their finalizer
 
 
-def test_uncollectable_objects_are_named(legacy: Path) -> None:
+def test_uncollectable_objects_are_named(folder: Path) -> None:
     """Those of a C type with a finalizer of before PEP 442: in a process of their own."""
     code = "\n".join(ONE.splitlines()[:-1]) + (
         "\ntest_cycles.uncollectable_objects_are_named(sys.argv[1])"
     )
-    command = [sys.executable, "-c", code, str(legacy)]
+    command = [sys.executable, "-c", code, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from functools import cache
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -23,7 +24,8 @@ ENGINES = ["tracemalloc"] if sampling.unavailable() else ["sampling", "tracemall
 def answers(engine: str) -> dict[str, str]:
     """Return all that was said of an app with a secret in every place where data can be."""
     command = [sys.executable, "-m", "tests.apps.secretive", SECRET, engine]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with TemporaryDirectory() as folder:
+        done = subprocess.run([*command, folder], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     said: dict[str, str] = json.loads(done.stdout)
     return said
@@ -52,7 +54,8 @@ def test_what_stands_in_code_is_shown(engine: str) -> None:
     inspected = _plain(said["POST /api/gc/inspect */*"])
     assert "__main__.Cycle" in inspected
     assert "a class …" in inspected
-    assert "secretive.py" in said["log"]
+    for where in ("log", "GET /api/profile?format=collapsed */*"):
+        assert "secretive.py" in said[where]
     assert '"error_type": "LookupError"' in said["log"]
 
 

@@ -20,7 +20,7 @@ from leakmw.tracers.functions import described, short
 from leakmw.tracers.ownership import Ownership
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from leakmw.heap.search import Looked
     from leakmw.records import Answer, Births, Endpoint, Finding, Frame, Heap, Tracer
@@ -57,6 +57,7 @@ class Looking:
         self._garbage = Garbage(meters.rss_bytes, meters.room_bytes, failed)
         self._search = Search(meters.rss_bytes, meters.room_bytes, short)
         self._trim = allocators.Trim(failed)
+        self._missing: str | None = None
         self._growing: list[Finding] = []
         self._collecting = True
         self._inspector = Inspector(
@@ -90,8 +91,14 @@ class Looking:
         return self._trim.given_back(number)
 
     def notes(self) -> tuple[str, ...]:
-        """Return what a reader of the tracer's figures must know, in plain sentences."""
-        return self._tracer.notes()
+        """Return what a reader must know of the figures, and which looks came to harm and why."""
+        return (*self._tracer.notes(), *self._missed())
+
+    def _missed(self) -> Iterator[str]:
+        if self._missing is not None:
+            yield f"what holds the growth was not looked for: {self._missing}"
+        if self._garbage.missing is not None:
+            yield f"how much is garbage is not known: {self._garbage.missing}"
 
     def explained(self, every: Sequence[Finding], *, collecting: bool) -> tuple[Finding, ...]:
         """Return findings with what is known of what holds them, worst first.
@@ -120,9 +127,11 @@ class Looking:
         asked = [one for one in self._asked() if one.fingerprint not in known]
         if not births.told or not self._search.due(asked):
             return False
+        self._missing = None
         try:
             self._look(births)
         except SnapshotError as error:
+            self._missing = str(error)
             self._failed("heap", error)
             return False
         return True

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import json
 import logging
 import sys
 import threading
 from collections import namedtuple
 from contextvars import ContextVar
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from wsgiref.util import setup_testing_defaults
@@ -180,9 +182,11 @@ def asked(face: Any, method: str, path: str, accept: str = "*/*", query: str = "
     setup_testing_defaults(environ)
     head: list[Any] = []
     body = face(environ, lambda *given: head.append(given))
-    text = b"".join(body).decode()
+    answer = b"".join(body)
     getattr(body, "close", bool)()
-    return f"{head} {text}"
+    if answer.startswith(b"\x1f\x8b"):  # a profile
+        answer = gzip.decompress(answer)
+    return f"{head} {answer.decode(errors='replace')}"
 
 
 def _events(said: list[str]) -> Iterator[None]:
@@ -208,13 +212,16 @@ PAGES_AND_READINGS = (
     *(("GET", "/", accept) for accept in ("text/html", "text/plain", "text/markdown")),
     *(("GET", path, "*/*") for path in ("/api/report", "/api/snapshots", "/api/gc", "/metrics")),
     *(("GET", path, "*/*") for path in ("/api/workers", "/debug/pprof/heap", "/api/openapi.json")),
+    *(("GET", f"/api/profile?format={one}", "*/*") for one in ("speedscope", "collapsed")),
+    ("GET", "/debug/pprof/allocs?debug=1", "*/*"),
     *(("POST", path, "*/*") for path in ("/api/heap", "/api/gc/inspect", "/api/gc/collect")),
 )
 
 
-def main(engine: str) -> dict[str, str]:
+def main(engine: str, folder: str) -> dict[str, str]:
     """Serve, report and ask for everything; return all that was said, by where."""
     settings: dict[str, Any] = {"token": TOKEN, "inspect": True, "engine": engine, "top": 50}
+    settings["store"] = str(store := Path(folder) / "history.sqlite3")
     if engine == "sampling":
         settings["sample_bytes"] = 256
     gc.disable()  # so that garbage stays
@@ -237,11 +244,16 @@ def main(engine: str) -> dict[str, str]:
     for path in ("/diff", "/api/diff"):
         answers[path] = asked(face, "GET", f"/__leaks__{path}", query=ends)
     for method, path, accept in PAGES_AND_READINGS:
-        answers[f"{method} {path} {accept}"] = asked(face, method, f"/__leaks__{path}", accept)
+        bare, _, query = path.partition("?")
+        answer = asked(face, method, f"/__leaks__{bare}", accept, query)
+        answers[f"{method} {path} {accept}"] = answer
     face.monitor.close()
+    history = store.read_bytes().decode(errors="replace")
+    # places are kept as they are and described when they are shown, those of generated code too
+    answers["store"] = history.replace(f"<page {SECRET}>", "").replace(f"page_{SECRET}", "")
     return answers
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[2])), flush=True)
+    print(json.dumps(main(*sys.argv[2:])), flush=True)
     OVER.set()

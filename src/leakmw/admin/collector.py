@@ -56,6 +56,22 @@ class Group(NamedTuple):
     born: Frame | None
 
 
+class _Referred(NamedTuple):
+    """What refers to what lies in ``gc.garbage``.
+
+    Attributes:
+        until: When it is too old, in seconds of the clock.
+        length: Of the list, then.
+        found: By the whole name of a type.
+        missing: Why it is not known.
+    """
+
+    until: float
+    length: int
+    found: Referrers
+    missing: str | None
+
+
 class Collector:
     """The garbage collector of this process.
 
@@ -68,7 +84,7 @@ class Collector:
     def __init__(self, monitored: Monitored, clock: Callable[[], float] = time.monotonic) -> None:
         self._monitored = monitored
         self._clock = clock
-        self._referrers: tuple[float, int, Referrers | None] = (0.0, 0, None)
+        self._referrers = _Referred(0.0, 0, {}, None)
 
     def state(self) -> dict[str, Any]:
         """Return the collector's counts and settings, what it took, and what it could not free."""
@@ -106,7 +122,7 @@ class Collector:
 
         An object's bytes are its own, without its attribute dictionary and what it refers to.
         """
-        referrers = self._referred() if gc.garbage else {}  # before our list is one of them
+        referred = self._referred() if gc.garbage else None  # before our list is one of them
         things = list(islice(gc.garbage, EXAMINED))
         names = Names(functions_near({id(kind): kind for kind in map(type, things)}.values()))
         counts: Counter[Group] = Counter()
@@ -126,24 +142,25 @@ class Collector:
                     "born_at": _place(group.born),
                     "count": counts[group],
                     "bytes": size,
-                    "referrers": _counted(referrers, kinds[group.type]),
+                    "referrers": _counted(referred, kinds[group.type]),
                 }
                 for group, size in sizes.most_common(GROUPS)
             ],
             "groups_left_out": max(len(sizes) - GROUPS, 0),
+            "missing": referred and referred.missing,
         }
 
-    def _referred(self) -> Referrers | None:
-        """Return what refers to the garbage, from a look that is not too old; else ``None``."""
-        until, length, referrers = self._referrers
-        if self._clock() >= until or length != len(gc.garbage):
-            length = len(gc.garbage)
+    def _referred(self) -> _Referred:
+        """Return what refers to the garbage, from a look that is not too old."""
+        if self._clock() >= self._referrers.until or self._referrers.length != len(gc.garbage):
+            length, missing = len(gc.garbage), None
+            found: Referrers = {}
             try:
-                referrers = self._monitored.look(_referrers, LOOK_TIMEOUT)
-            except SnapshotError:
-                referrers = None
-            self._referrers = self._clock() + REFERRERS_SECONDS, length, referrers
-        return referrers
+                found = self._monitored.look(_referrers, LOOK_TIMEOUT)
+            except SnapshotError as error:
+                missing = str(error)
+            self._referrers = _Referred(self._clock() + REFERRERS_SECONDS, length, found, missing)
+        return self._referrers
 
     def inspect(self) -> dict[str, Any]:
         """Find cyclic garbage without collecting it.
@@ -256,13 +273,13 @@ def _place(frame: Frame | None) -> dict[str, Any] | None:
     return frame and {"file": frame.file, "line": frame.line, "function": frame.function}
 
 
-def _counted(referrers: Referrers | None, kinds: Iterable[str]) -> list[dict[str, Any]] | None:
+def _counted(referred: _Referred | None, kinds: Iterable[str]) -> list[dict[str, Any]] | None:
     """Return what refers to objects of some kinds: those that are shown by one name."""
-    if referrers is None:
+    if referred is None or referred.missing is not None:
         return None
     counts: Counter[str] = Counter()
     for name in kinds:
-        counts.update(referrers.get(name, {}))
+        counts.update(referred.found.get(name, {}))
     return [{"type": kind, "count": count} for kind, count in counts.most_common()]
 
 

@@ -316,6 +316,7 @@ _OWN = {
             examined=_COUNT | {"description": "Objects of it that were looked at."},
             groups=_list(_GROUP) | {"description": "Most bytes first."},
             groups_left_out=_COUNT,
+            missing={"type": ["string", "null"], "description": "Why referrers are not known."},
         ),
     ),
     "collection": _object(

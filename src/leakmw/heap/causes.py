@@ -30,9 +30,6 @@ MOST = 0.5
 PARTS = 3
 """Steps before the holder that it may be a part of."""
 
-TAIL = 12
-"""Steps behind the holder that are looked at."""
-
 _REGISTRY = re.compile(
     r"listener|handler|callback|hook|observer|subscri|receiver|processor|finalize|registry\b"
 )
@@ -56,7 +53,7 @@ class Case(NamedTuple):
     def mostly(self, trait: Callable[[tuple[Any, ...]], bool]) -> bool:
         """Return whether most of the ways behind the holder show *trait*."""
         tails = self.held.tails
-        return sum(trait(tail[:TAIL]) for tail in tails) > MOST * len(tails) if tails else False
+        return sum(trait(tail) for tail in tails) > MOST * len(tails) if tails else False
 
     def passes(self, *kinds: type) -> bool:
         """Return whether most of the ways behind the holder lead through one of *kinds*."""

@@ -14,6 +14,8 @@ import tracemalloc
 
 # update() asks whether it was given a Mapping: a metaclass of the app may answer that
 from collections import Counter, _count_elements  # type: ignore[attr-defined]
+from itertools import compress
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from leakmw.heap.child import Child
@@ -21,7 +23,7 @@ from leakmw.heap.objects import size_of, tracked
 from leakmw.records import SnapshotError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
 DEADLINE_SECONDS = 60.0
@@ -29,6 +31,8 @@ DEADLINE_SECONDS = 60.0
 
 BATCH = 10_000
 """Objects whose neighbors are listed at once."""
+
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 HEADER_BYTES = 16
 """What the collector keeps before each object."""
@@ -43,6 +47,9 @@ class Garbage:
         room_bytes: Says what it may take more.
 
         failed: Told why it could not be looked at.
+
+    Attributes:
+        missing: Why the last look did not tell; ``None`` if it did.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Garbage:
         self._failed = failed
         self._looked: tuple[int, int | None] = (0, None)
         self._next, self._gap = 0, 1
+        self.missing: str | None = None
 
     @property
     def cpu_seconds(self) -> float:
@@ -76,9 +84,11 @@ class Garbage:
         return self._looked[1] if number == self._looked[0] else None
 
     def _look(self) -> int | None:
+        self.missing = None
         try:
             return int(self._child.run(_work, DEADLINE_SECONDS).result)
         except SnapshotError as error:
+            self.missing = str(error)
             self._failed("heap", error)
             return None
 
@@ -128,29 +138,44 @@ def bytes_of(found: Sequence[Any]) -> int:
     while layer:
         total += sum(map(size_of, layer))
         layer = _theirs(layer, known)
-        known.update(map(id, layer))
     return total
 
 
-def leaves_of(found: Sequence[Any]) -> list[Any]:
-    """Return what *found* refer to and nothing else does, and what is none of them."""
-    return _theirs(found, set(map(id, found)))
+def leaves_of(found: Sequence[Any], held: Mapping[int, int]) -> list[Any]:
+    """Return what *found* refer to and nothing else does, and what is none of them.
+
+    Args:
+        found: What refers to them.
+
+        held: How many references of ours there are to some, by ``id``.
+    """
+    return _theirs(found, set(map(id, found)), held)
 
 
-def _theirs(things: Sequence[Any], known: set[int]) -> list[Any]:
-    """Return what only *things* refer to, without those that are *known* already."""
-    leaves: dict[int, Any] = {}
+def _theirs(
+    things: Sequence[Any], known: set[int], held: Mapping[int, int] = NOTHING
+) -> list[Any]:
+    """Return what only *things* refer to, without those that are *known*; they are known then.
+
+    What has but one reference is most of it and cannot be met again: it goes into no table.
+    """
+    theirs: list[Any] = []
+    shared: dict[int, Any] = {}
     inside: Counter[int] = Counter()
     for referents in _referents(things):
-        leaves.update((id(one), one) for one in referents if id(one) not in known)
-        _count_elements(inside, map(id, referents))
+        counts = list(map(sys.getrefcount, referents))
+        theirs += compress(referents, map((OURS + 1).__ge__, counts))
+        others = list(compress(referents, map((OURS + 1).__lt__, counts)))
+        shared.update((id(one), one) for one in others if id(one) not in known)
+        _count_elements(inside, map(id, others))
         referents.clear()
-    counts = list(map(sys.getrefcount, leaves.values()))
-    return [
-        thing
-        for (name, thing), count in zip(leaves.items(), counts, strict=True)
-        if count <= inside[name] + OURS
-    ]
+        others.clear()
+    counts = list(map(sys.getrefcount, shared.values()))
+    for (name, thing), count in zip(shared.items(), counts, strict=True):
+        if count <= inside[name] + OURS + held.get(name, 0):
+            known.add(name)
+            theirs.append(thing)
+    return theirs
 
 
 def _referents(things: Sequence[Any]) -> Iterator[list[Any]]:

@@ -63,6 +63,20 @@ OUTSIDE = Root("outside", "", None)
 """What holds things without being an object: ``atexit``, a C library."""
 
 
+GAP = Root("gap", "", None)
+"""Stands for the middle of a very long way."""
+
+NEAR, FAR = 100, 4
+"""Steps that are told of a very long way: so many from its end, and so many from its root."""
+
+
+def ends_of(way: Sequence[Any]) -> list[Any]:
+    """Return a way, of a very long one both ends with ``GAP`` in between."""
+    if len(way) <= FAR + NEAR:
+        return list(way)
+    return [*way[:FAR], GAP, *way[-NEAR:]]
+
+
 def is_namespace(way: Sequence[Any]) -> bool:
     """Say whether the last step of a way is a dictionary of names: of a module or an object."""
     *before, thing = way
@@ -189,15 +203,18 @@ class Graph:
         return [thing for thing in every if id(thing) not in parents]
 
     def chain(self, thing: object) -> list[Any]:
-        """Return the way to an object, from its root on; nothing if it was not reached."""
-        chain = []
+        """Return the way to an object, from its root on; nothing if it was not reached.
+
+        Of a very long one only both ends, with ``GAP`` in between.
+        """
+        chain: list[Any] = []
         step: Any = thing
         while type(step) is not Root:
             chain.append(step)
             step = self.parents.get(id(step))
             if step is None:
                 return []
-        return [step, *reversed(chain)]
+        return ends_of([step, *reversed(chain)])
 
 
 def _array() -> type | None:

@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.heap.containers import CACHED, measured
 from leakmw.heap.garbage import HEADER_BYTES, leaves_of
-from leakmw.heap.graph import WIDE, Root, is_namespace
+from leakmw.heap.graph import WIDE, Root, ends_of, is_namespace
 from leakmw.heap.objects import (
     attributes_of,
     is_a,
     is_collected,
     perilous,
-    ranked,
     referents_of,
     size_of,
     slots_of,
 )
+from leakmw.heap.ways import Ways
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from leakmw.heap.graph import Graph
 
@@ -45,7 +45,7 @@ class Held(NamedTuple):
         holder: Where the ways part; ``None`` where they have nothing in common, not even a root.
         owner: The instance whose attribute it is, if it is one.
         chain: The way to it, from the root on.
-        tails: What comes after it on each way through it.
+        tails: What comes next on each way through it.
         reached: Ways in all.
         garbage: Objects of the origin to which there is no way.
     """
@@ -60,45 +60,30 @@ class Held(NamedTuple):
 
 def held(graph: Graph, things: Sequence[object]) -> Held:
     """Find what holds *things*, all of one origin."""
-    chains = [chain for thing in things if (chain := graph.chain(thing))]
-    garbage = len(things) - len(chains)
-    through, depth = _parting(chains)
-    if not depth:
-        return Held(None, None, (), (), len(chains), garbage)
-    way = _known(through[0][:depth])
-    tails = tuple(tuple(one[depth:]) for one in through)
-    return Held(way[-1], owner_of(way), way, tails, len(chains), garbage)
+    ways = Ways(graph.parents, things)
+    garbage = len(things) - ways.reached
+    trunk = _parting(ways)
+    if not trunk:
+        return Held(None, None, (), (), ways.reached, garbage)
+    way = _known(ends_of(trunk))
+    tails = tuple(ways.tails(trunk[-1]))
+    return Held(way[-1], owner_of(way), way, tails, ways.reached, garbage)
 
 
-def _parting(chains: Sequence[list[Any]]) -> tuple[list[list[Any]], int]:
-    """Return the ways that run together farthest, and after how many steps they part."""
-    through, depth = list(chains), 0
-    best: tuple[list[list[Any]], int] = [], 0
-    while through:
-        together = _together([one for one in through if len(one) > depth], depth)
-        if len(together) < max(1.0, MOST_WAYS * len(chains)):
-            break
-        through, depth = together, depth + 1
-        if _may_hold(through, depth):
-            best = through, depth
-    return best
+def _parting(ways: Ways) -> list[Any]:
+    """Return the way that they run together, as far as to where they part."""
+    trunk = ways.trunk(max(1.0, MOST_WAYS * ways.reached))
+    while trunk and not _may_hold(trunk[-3:], ways):
+        trunk.pop()
+    return trunk
 
 
-def _together(chains: Sequence[list[Any]], index: int) -> list[list[Any]]:
-    """Return those of *chains* that have the commonest step at *index*."""
-    if not chains:
-        return []
-    name = ranked(id(one[index]) for one in chains)[0][0]
-    return [one for one in chains if id(one[index]) == name]
-
-
-def _may_hold(through: Sequence[Sequence[Any]], depth: int) -> bool:
-    """Say whether the last common step is where ways part, or a container that may have many."""
-    way = through[0][:depth]
+def _may_hold(way: Sequence[Any], ways: Ways) -> bool:
+    """Say whether the last step of *way* is where ways part, or what may have many things."""
     if is_namespace(way):
         return False
-    branches = {id(one[depth]) for one in through if len(one) > depth}
-    parts = len(branches) >= min(LEAST_BRANCHES, len(through)) > 1
+    branches, through = len(ways.after(way[-1])), ways.passes(way[-1])
+    parts = branches >= min(LEAST_BRANCHES, through) > 1
     return parts or (type(way[-1]) is not Root and _is_long(way[-1]))
 
 
@@ -137,14 +122,22 @@ class Retained(NamedTuple):
     types: list[tuple[type, int]]
 
 
-def retained(roots: Iterable[object], holder: object) -> Retained:
-    """Return what only *holder* keeps: all that is not reached on any way around it."""
+def retained(roots: Iterable[object], holder: object, held: Mapping[int, int]) -> Retained:
+    """Return what only *holder* keeps: all that is not reached on any way around it.
+
+    Args:
+        roots: Where the ways begin.
+
+        holder: What keeps it.
+
+        held: How many references of ours there are to some objects, by ``id``.
+    """
     around: set[int] = {id(holder)}
     _spread(list(roots), around)
     only = _spread(gc.get_referents(holder), set(around))
     kinds: dict[int, type] = {}
     sizes: Counter[int] = Counter()
-    for thing in (*only, *leaves_of([holder, *only])):
+    for thing in (*only, *leaves_of([holder, *only], held)):
         kind = type(thing)
         kinds[id(kind)] = kind
         sizes[id(kind)] += size_of(thing) + (HEADER_BYTES if is_collected(kind) else 0)

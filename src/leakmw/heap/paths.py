@@ -20,7 +20,7 @@ from types import (
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.heap.containers import CACHED, LENGTHS
-from leakmw.heap.graph import Root, is_namespace
+from leakmw.heap.graph import GAP, Root, is_namespace
 from leakmw.heap.naming import SUSPENDED, UNTOLD, code_of
 from leakmw.heap.objects import attributes_of, is_a, members_of, slots_of
 from leakmw.heap.roots import variables
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 MOST_STEPS = 8
 """Steps of a path that are shown; what comes before is left out from a place that says where."""
+
+FIRST_STEPS = 3
+"""Those that are shown before the gap in a long one that says nowhere else where it is."""
 
 ITEM = f"[{UNTOLD}]"
 ARROW = " → "
@@ -83,7 +86,10 @@ def _joined(steps: list[Step]) -> str:
         starts = [i for i, one in enumerate(steps) if one.starts and first <= i < len(steps) - 1]
         near = [index for index in starts if len(steps) - index <= MOST_STEPS]
         first = min(near, default=max(starts, default=first))
-    return "".join(step.text for step in steps[first:]).removeprefix(ARROW)
+    shown = steps[first:]
+    if len(shown) > 2 * MOST_STEPS:
+        shown = [*shown[:FIRST_STEPS], Step(f" {UNTOLD} "), *shown[-MOST_STEPS:]]
+    return "".join(step.text for step in shown).removeprefix(ARROW)
 
 
 def _steps(names: Names, way: Sequence[Any], owner: object) -> Iterator[Step]:
@@ -93,7 +99,10 @@ def _steps(names: Names, way: Sequence[Any], owner: object) -> Iterator[Step]:
     elif root.kind == "outside":
         yield Step("held outside of Python", starts=True)
     for index, thing in enumerate(things):
-        text = _edge(names, way[: index + 1], thing)
+        if thing is GAP:
+            yield Step(f" {UNTOLD} ")
+            continue
+        text = _edge(names, way[max(0, index - 2) : index + 1], thing)
         if text:
             yield Step(text)
         if thing is owner:

@@ -9,7 +9,10 @@ import asyncio
 import atexit
 import gc
 import weakref
-from collections import Counter
+
+# update() asks whether it was given a Mapping: a metaclass of the app may answer that
+from collections import Counter, _count_elements  # type: ignore[attr-defined]
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.heap.causes import Case, cause
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import FrameType
 
-    from leakmw.heap.holders import Held
+    from leakmw.heap.holders import Held, Retained
     from leakmw.records import Births
 
 MOST_LENGTHS = 2000
@@ -172,15 +175,28 @@ def _found(
         # a weak reference lies elsewhere than what it refers to is kept
         things = [thing for thing in every if not is_a(thing, weakref.ref)] or every
         holding = held(graph, things)
-        found.append((origin, _described(holding, names, roots, count=index < MOST_RETAINED)))
+        kept = None
+        if index < MOST_RETAINED and _is_known(holding.holder):
+            with suppress(MemoryError):  # what is known of it is worth telling all the same
+                kept = retained(roots, holding.holder, _held_by_us(holding, things))
+        found.append((origin, _described(holding, names, kept)))
     return found
 
 
-def _described(holding: Held, names: Names, roots: Sequence[Any], *, count: bool) -> Found:
-    holder = holding.holder
+def _held_by_us(holding: Held, things: Sequence[object]) -> Counter[int]:
+    """Return how many references of ours there are to what was found, by ``id``."""
+    ours: Counter[int] = Counter()
+    for some in (things, *holding.tails):
+        _count_elements(ours, map(id, some))
+    return ours
+
+
+def _is_known(holder: object) -> bool:
+    return all(holder is not one for one in (None, OUTSIDE, THREADS))
+
+
+def _described(holding: Held, names: Names, kept: Retained | None) -> Found:
     where, kind, length, cap = _holder(holding, names)
-    known = holder is not None and holder is not OUTSIDE and holder is not THREADS
-    kept = retained(roots, holder) if known and count else None
     total = holding.reached + holding.garbage
     return Found(
         cause=cause(Case(holding, where or "")),
@@ -188,7 +204,7 @@ def _described(holding: Held, names: Names, roots: Sequence[Any], *, count: bool
         kind=kind,
         length=length,
         cap=cap,
-        address=id(holder) if known else 0,
+        address=id(holding.holder) if _is_known(holding.holder) else 0,
         entry=_entry(holding, names),
         objects=total,
         garbage=holding.garbage / total if total else 0.0,
