@@ -61,8 +61,9 @@ class Reading(NamedTuple):
 
 
 def workers(seen: Seen) -> Iterator[Reading]:
-    """Count the live workers."""
-    yield Reading(sum(status.alive for status in seen.workers), {})
+    """Count the live workers; before its first visit a worker knows of none, nor of itself."""
+    if seen.workers:
+        yield Reading(sum(status.alive for status in seen.workers), {})
 
 
 def budget(seen: Seen) -> Iterator[Reading]:
