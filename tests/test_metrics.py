@@ -230,8 +230,9 @@ def test_the_apps_own_registry_is_left_alone(ask: Ask) -> None:
 
 
 def test_the_library_is_not_loaded_before_somebody_scrapes() -> None:
-    """Not even with the admin endpoint's pages."""
-    script = "import sys, leakmw.admin.routes; print('prometheus_client' in sys.modules)"
+    """Not even with the admin endpoint's pages; nor is what reads and writes the figures."""
+    lazy = {"prometheus_client", "leakmw.report.figures", "leakmw.report.pprof"}
+    script = f"import sys, leakmw.admin.routes; print(bool({lazy!r} & set(sys.modules)))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from leakmw.admin.access import parameters
 from leakmw.admin.messages import (
     BYTES,
+    JSON,
     TEXT,
     AdminError,
     AdminRequest,
     AdminResponse,
-    document,
     written,
 )
 from leakmw.records import SnapshotError
@@ -105,7 +106,7 @@ class Exports:
 
         if wanted == "collapsed":
             return written(collapsed(stacks), TEXT)
-        return document(speedscope(stacks))
+        return written(json.dumps(speedscope(stacks)), JSON)  # not indented: thousands of numbers
 
     def _stacks(self, request: AdminRequest) -> Stacks:
         """Return what is alive in all workers, or what has grown in this one."""
