@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import logging
 import os
 import subprocess
@@ -170,6 +171,15 @@ def test_nothing_is_configured_globally(reader: InMemoryMetricReader) -> None:
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the extra."""
+    for name in ("opentelemetry", "opentelemetry.metrics"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delitem(sys.modules, "leakmw.otel")
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'leakmw\[otel\]'"):
+        importlib.import_module("leakmw.otel")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the handler has moved to another place

@@ -6,7 +6,12 @@ import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from opentelemetry.metrics import Observation, get_meter
+try:
+    from opentelemetry.metrics import Observation, get_meter
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        "leakmw.otel needs opentelemetry-api: pip install 'leakmw[otel]'", name=error.name
+    ) from error
 
 from leakmw.monitor import MONITORS
 from leakmw.report.figures import FIGURES
