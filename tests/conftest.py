@@ -40,7 +40,9 @@ from leakmw.records import (
     Live,
     Memory,
     Profile,
+    Reply,
     Report,
+    Request,
     Row,
     Snapshot,
     SnapshotError,
@@ -133,8 +135,9 @@ _NEW = {
 
 def say(events: Events, report: Report) -> None:
     """Say *report*, all of whose suspects and leaks are new."""
-    found = report.findings
-    events.report(report, [Change(_NEW[one.verdict], one) for one in found if one.verdict in _NEW])
+    events.report(report)
+    found = [one for one in report.findings if one.verdict in _NEW]
+    events.changes(report, [Change(_NEW[one.verdict], one) for one in found])
 
 
 @pytest.fixture
@@ -338,6 +341,8 @@ class ShopMonitor:
             },
         )
         self.born: dict[int, Frame] = {}
+        self.asked: list[tuple[str, Request]] = []
+        self.replies: dict[str, dict[Worker, Reply] | None] = {str(report.worker.pid): None}
         self.peers: tuple[WorkerStatus, ...] = (
             WorkerStatus(
                 worker=report.worker,
@@ -367,9 +372,30 @@ class ShopMonitor:
         """Return what the test chose."""
         return self.peers
 
-    def profiles(self) -> tuple[Profile, ...]:
+    def profiles(self, timeout: float) -> tuple[Profile, ...]:
         """Return what the test chose."""
+        assert timeout > 0
+        if self.refusal is not None:
+            raise self.refusal
         return self.live
+
+    def own_report(self) -> Report | None:
+        """Return what the test chose, as if there were no other worker."""
+        return self.latest
+
+    def ask(self, workers: str, request: Request, timeout: float) -> Mapping[Worker, Reply] | None:
+        """Return what the test chose to be another worker's answer."""
+        assert timeout > 0
+        self.asked.append((workers, request))
+        if self.refusal is not None:
+            raise self.refusal
+        if workers not in self.replies:
+            raise KeyError(workers)
+        return self.replies[workers]
+
+    def serve(self, answer: Callable[[Request], Reply]) -> None:
+        """Remember what answers other workers."""
+        self.answer = answer
 
     def collecting(self) -> Collecting | None:
         """Return what the test chose."""

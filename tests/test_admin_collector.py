@@ -130,15 +130,16 @@ def test_classes_that_name_themselves_oddly_are_told(
 ) -> None:
     """A module that is no text, a method of another class, an endless name: all do no harm."""
     odd = type("Odd", (), {"__module__": 42, "__sizeof__": str.upper})
-    long = type("L" * 10_000, (), {})
+    long = type("L" * 4000, (), {})  # which stands in this code
+    untold = type(f"Of{1000 + len(garbage)}", (), {})
     homeless: dict[str, Any] = {}
     exec("made = type('Homeless', (), {})", {"__builtins__": {"type": type}}, homeless)  # noqa: S102
-    garbage += [odd(), long(), homeless["made"]()]
+    garbage += [odd(), long(), untold(), homeless["made"]()]
 
     names = [group["type"] for group in _groups(collector)]
 
-    assert sorted(map(len, names)) == [3, 8, 200]
-    assert {"Odd", "Homeless"} <= set(names)
+    assert sorted(map(len, names)) == [3, 8, 9, 200]
+    assert {"Odd", "Homeless", "a class …"} <= set(names)
 
 
 def test_where_garbage_was_born_is_told_where_it_is_known(
@@ -236,15 +237,18 @@ def test_pauses_that_nobody_counts_are_null(collector: Collector, shop_monitor: 
     assert collector.state()["pauses"] is None
 
 
-def test_what_is_looked_at_and_listed_is_bounded(collector: Collector, garbage: list[Any]) -> None:
+def test_what_is_looked_at_and_listed_is_bounded(
+    collector: Collector, garbage: list[Any], shop_monitor: Any
+) -> None:
     """However much garbage and however many types there are, the answer stays small."""
-    kinds = [type(f"Kind{number}", (), {}) for number in range(GROUPS + 3)]
-    garbage += [kind() for kind in kinds]
+    things: list[Any] = [[] for _ in range(GROUPS + 3)]
+    garbage += things
     garbage += [()] * EXAMINED
+    shop_monitor.born = {id(one): Frame("shop.py", line) for line, one in enumerate(things)}
 
     state = collector.state()["garbage"]
 
-    assert state["length"] == len(kinds) + EXAMINED
+    assert state["length"] == len(things) + EXAMINED
     assert state["examined"] == EXAMINED
     assert len(state["groups"]) == GROUPS
     assert state["groups_left_out"] == 4

@@ -142,6 +142,7 @@ def test_a_suspect_is_said_with_its_evidence(
         "site_traceback": (
             "flask/app.py:1511 > flask/app.py:902 > shop/limits.py:17 > shop/views.py:42"
         ),
+        "workers": 1,
         "report_id": "5d0c2e8f1a37",
         "report_path": "/__leaks__/api/report",
         "service": "shop",
@@ -175,7 +176,8 @@ def test_levels_say_how_bad_it_is(
     events: Events, shop_report: Report, stream: io.StringIO
 ) -> None:
     """A suspicion warns, a confirmed leak is an error, its end is information."""
-    events.report(shop_report, [Change(state, shop_report.findings[0]) for state in State])
+    events.report(shop_report)
+    events.changes(shop_report, [Change(state, shop_report.findings[0]) for state in State])
     levels = {event["event"]: event["level"] for event in _said(stream)}
 
     assert levels == {

@@ -17,7 +17,7 @@ from wsgiref.util import setup_testing_defaults
 import pytest
 import structlog
 
-from leakmw import asgi, background, forked, meters, pipeline, wsgi
+from leakmw import asgi, background, forked, meters, pipeline, reporting, wsgi
 from leakmw.tracers import exact
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def test_a_child_that_fails(
         ((exact, "_raw_traces", MemoryError()), "snapshot"),
         ((tracemalloc, "start", MemoryError()), "snapshot"),
         ((pipeline, "analyse", RuntimeError("no")), "snapshot"),
-        ((pipeline, "findings", RuntimeError("no")), "report"),
+        ((reporting, "findings", RuntimeError("no")), "report"),
         ((meters.Meters, "memory", OSError(errno.EIO, "no")), "snapshot"),
     ],
     ids=["copying the traces", "starting the tracer", "analysis", "findings", "meters"],

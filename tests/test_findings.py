@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from leakmw.analysis.findings import MOST_SITES, analyse, compare, findings
+from leakmw.analysis.findings import findings
+from leakmw.analysis.growths import MOST_SITES, analyse, compare
 from leakmw.records import (
     BACKGROUND,
     MAX_SNAPSHOTS,

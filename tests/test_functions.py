@@ -124,6 +124,21 @@ def test_a_file_that_is_no_source_has_no_names(tmp_path: Path) -> None:
     assert function(Frame(str(file), 2)) is None
 
 
+def test_generated_code_has_no_name() -> None:
+    """What it is called may be a value of the app; one is told from another all the same."""
+    names = ("<page alice>", "<page bob>", "<string>", "<frozen runpy>")
+    alice, bob, *pythons = described(tuple(Frame(name, 1, "given") for name in names))
+    assert alice.file.startswith("<generated ")
+    assert bob.file.startswith("<generated ")
+    assert alice.file != bob.file
+    assert "alice" not in alice.file
+    assert (alice.function, bob.function) == (None, None)
+    assert [(frame.file, frame.function) for frame in pythons] == [
+        ("<string>", "given"),
+        ("<frozen runpy>", "given"),
+    ]
+
+
 def test_files_are_called_as_imports_call_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the folder that they are imported from; what lies elsewhere keeps its path."""
     monkeypatch.setattr(sys, "path", ["/srv/shop", "/srv/shop/vendor"])

@@ -125,11 +125,13 @@ def test_findings_are_told_apart_by_fingerprint() -> None:
     ]
 
 
-def test_leaks_that_need_no_further_look_are_known() -> None:
-    """The suspected ones are not among them."""
+def test_what_is_remembered_may_be_handed_on() -> None:
+    """The next worker goes on where this one was."""
     history = History()
     told(history, [finding("leak"), finding("suspect", fingerprint="000000000000")])
-    assert history.confirmed() == {"9f2c41d0b7aa"}
+    next_one = History(history.known)
+    assert not told(next_one, [finding("leak")])[1]
+    assert [one.state for one in next_one.known.values()] == [State.SUSPECTED, State.CONFIRMED]
 
 
 def test_the_history_is_bounded() -> None:

@@ -28,7 +28,8 @@ PATIENCE = 120.0
 def watched(engine: str) -> Iterator[Monitor]:
     """Make a monitor that is closed when the test is over."""
     monitor = Monitor(
-        Settings(engine=engine, frames=4), lambda request: Route("GET", request["path"])
+        Settings(engine=engine, frames=4, store="memory"),
+        lambda request: Route("GET", request["path"]),
     )
     yield monitor
     monitor.close()
@@ -130,7 +131,7 @@ def test_the_heap_is_looked_at_in_a_child(monitor: Monitor) -> None:
 
     assert len(monitor.look(waiting, PATIENCE)) == 3
     assert monitor._pipeline is not None
-    assert monitor._pipeline._inspector.cpu_seconds > 0
+    assert monitor._pipeline._looking.cpu_seconds > 0
 
 
 @pytest.mark.skipif(not pauses._built, reason="the extension is not built")

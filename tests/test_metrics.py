@@ -50,7 +50,7 @@ def series(text: str, parse: Any = families) -> Series:
 
 def shown(monitor: ShopMonitor) -> Series:
     """Return the samples that Prometheus would have of a shop."""
-    seen = Seen(monitor.workers(), monitor.profiles(), monitor.report(), 0.01)
+    seen = Seen(monitor.workers(), monitor.profiles(1), monitor.report(), 0.01)
     return series(exposition(seen, "").body.decode())
 
 
@@ -288,7 +288,6 @@ class _App:
 def test_a_worker_shows_itself_before_its_first_snapshot(watch_wsgi: Callable[..., Any]) -> None:
     """Its visits and errors are counted up to now, not up to its latest snapshot."""
     face = watch_wsgi(_App(), frames=1)
-    assert face.monitor.workers() == ()
     face.monitor.take_snapshot(600)
     face({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None).close()
     face.monitor.failed("report", ValueError())
@@ -302,7 +301,7 @@ def test_a_profile_names_functions(watch_wsgi: Callable[..., Any]) -> None:
     """Also those of a tracer that knows lines only."""
     face = watch_wsgi(_App(), frames=1)
     face.monitor.take_snapshot(600)
-    (profile,) = face.monitor.profiles()
+    (profile,) = face.monitor.profiles(600)
 
     frames = [frame for row in profile.rows for frame in row.traceback]
     assert any(frame.function for frame in frames)

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.conftest import History
 
 from leakmw.analysis.attribution import ALL
-from leakmw.analysis.findings import analyse, findings
+from leakmw.analysis.findings import findings
+from leakmw.analysis.growths import analyse
 from leakmw.analysis.native import LEAST_BYTES, outside
 from leakmw.analysis.native_findings import GARBAGE_PER_VISIT, with_company
 from leakmw.records import BACKGROUND, Frame, Glance, Large, Memory, Verdict

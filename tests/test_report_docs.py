@@ -115,7 +115,8 @@ def test_every_field_of_the_events_is_explained(
 
 def test_the_levels_are_explained(events: Events, shop_report: Report, said: list[Event]) -> None:
     """The table of events has each with its level."""
-    events.report(shop_report, [Change(state, shop_report.findings[0]) for state in State])
+    events.report(shop_report)
+    events.changes(shop_report, [Change(state, shop_report.findings[0]) for state in State])
     events.self_error(FAILURE, 1)
     table = _section(EVENTS, "The events")
     rows = dict(re.findall(r"^\| `(leakmw\.\w+)` \| (\w+) \|", table, re.MULTILINE))

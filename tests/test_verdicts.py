@@ -12,7 +12,7 @@ import pytest
 from leakmw.analysis.attribution import ALL, Share, Windows
 from leakmw.analysis.series import Place
 from leakmw.analysis.survival import Survival, Turnover
-from leakmw.analysis.verdicts import LEAST_BYTES, judge
+from leakmw.analysis.verdicts import LEAST_BYTES, judge, looked_at
 from leakmw.records import BACKGROUND, MAX_SNAPSHOTS, Frame, Verdict
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def verdict(
         in_flight=4,
         collections=collections,
     )
-    share = Share(ENDPOINT, PLACE, (), growths, growths)
-    return judge(share._replace(**known), during)
+    share = Share(ENDPOINT, PLACE, (), growths, growths)._replace(**known)
+    return judge(share, during, looked_at(share, during))
 
 
 def test_steady_growth_is_suspect_from_the_fifth_window() -> None:

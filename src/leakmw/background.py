@@ -117,15 +117,26 @@ class Background:
 
         work: Called on the thread with the owner after each :meth:`wake`.
 
+        tick: Called on the thread with the owner from time to time; returns in how many seconds
+            again, ``None`` for not before the next work.
+
         end: Called on the thread at its end, without the owner.
     """
 
-    def __init__(self, owner: Any, work: Callable[[Any], None], end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        owner: Any,
+        work: Callable[[Any], None],
+        tick: Callable[[Any], float | None],
+        end: Callable[[], None],
+    ) -> None:
         # SimpleQueue.put takes no Python lock: finalizers and signal handlers may call it
         self._calls = native("queue", "SimpleQueue")()
         finalizer = weakref.finalize(owner, self._calls.put, False)
         finalizer.atexit = False
-        native("_thread", "start_new_thread")(_loop, (self._calls, weakref.ref(owner), work, end))
+        native("_thread", "start_new_thread")(
+            _loop, (self._calls, weakref.ref(owner), work, tick, end)
+        )
 
     def wake(self) -> None:
         """Have the work done once, soon."""
@@ -136,9 +147,16 @@ class Background:
         self._calls.put(False)
 
 
-def _next(calls: Any) -> bool:
-    """Wait for a call; those that have piled up meanwhile are answered by the same work."""
-    go_on: bool = calls.get()
+def _next(calls: Any, seconds: float | None) -> bool | None:
+    """Wait for a call; those that have piled up meanwhile are answered by the same work.
+
+    Returns:
+        Whether to go on; ``None`` if nobody has called for so many *seconds*.
+    """
+    try:
+        go_on: bool = calls.get(timeout=seconds)
+    except native("queue", "Empty"):
+        return None
     while go_on and not calls.empty():
         go_on = calls.get()
     return go_on
@@ -148,18 +166,22 @@ def _loop(
     calls: Any,
     owner: weakref.ref[Any],
     work: Callable[[Any], None],
+    tick: Callable[[Any], float | None],
     end: Callable[[], None],
 ) -> None:
     # the app's signals go to the app's threads, and a child forked from here inherits the mask
     signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     if not _patched():  # finding the current thread takes a lock
         threading.current_thread().name = THREAD_NAME
+    seconds: float | None = None
     try:
-        while _next(calls):
+        while (called := _next(calls, seconds)) is not False:
             alive = owner()
             if alive is None:
                 return
-            work(alive)
+            if called:
+                work(alive)
+            seconds = tick(alive)
             del alive
     finally:
         end()

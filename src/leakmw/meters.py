@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import socket
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,7 @@ from leakmw import allocators
 from leakmw.records import Memory, Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 CGROUP = Path("/sys/fs/cgroup")
 PROC_CGROUP = Path("/proc/self/cgroup")
@@ -34,6 +36,25 @@ def worker() -> Worker:
         pid=process.pid,
         started_at=datetime.fromtimestamp(process.create_time(), UTC),
     )
+
+
+def lives(worker: Worker) -> bool | None:
+    """Say whether a process lives; ``None`` if it is on another host."""
+    if worker.host != socket.gethostname():
+        return None
+    try:
+        found = psutil.Process(worker.pid)
+        started = found.create_time()
+        ended = found.status() in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.Error:  # not ours to look at, and so there
+        return True
+    # another process may have its number by now
+    return not ended and abs(started - worker.started_at.timestamp()) < SAME_START_SECONDS
+
+
+SAME_START_SECONDS = 1.0
 
 
 class Meters:
@@ -170,6 +191,25 @@ def _address_space() -> Iterator[Limit]:
     if soft != resource.RLIM_INFINITY:
         used = _process(os.getpid()).memory_info().vms
         yield Limit("address-space", soft, used, soft - used)
+
+
+_OF_THE_LIMIT = ("limit_bytes", "limit_kind", "used_bytes", "room_bytes")
+
+
+def summed(several: Sequence[Memory]) -> Memory:
+    """Return what several processes take together, and the limit that leaves least room.
+
+    A meter that one of them has not read is ``None``.
+    """
+    names = {field.name for field in fields(Memory)} - {*_OF_THE_LIMIT, "seconds_to_limit"}
+    columns = {name: [getattr(one, name) for one in several] for name in names}
+    tight = min(several, key=lambda one: math.inf if one.room_bytes is None else one.room_bytes)
+    ends = [one.seconds_to_limit for one in several if one.seconds_to_limit is not None]
+    return Memory(
+        **{name: None if None in column else sum(column) for name, column in columns.items()},
+        **{name: getattr(tight, name) for name in _OF_THE_LIMIT},
+        seconds_to_limit=min(ends, default=None, key=lambda one: one.estimate),
+    )
 
 
 @cache

@@ -9,12 +9,22 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, giving_way, outward, process
 from leakmw.pipeline import Pipeline, samples
-from leakmw.records import UNMATCHED, Failure, Snapshot, Visit
+from leakmw.records import (
+    UNMATCHED,
+    Failure,
+    Reply,
+    Request,
+    Snapshot,
+    SnapshotError,
+    Visit,
+    kind_of,
+)
+from leakmw.relay import Relay
 from leakmw.tickets import POLL_SECONDS, Tickets
 from leakmw.visits.current import CURRENT, OURS
 from leakmw.visits.endpoints import Endpoints
@@ -32,10 +42,20 @@ if TYPE_CHECKING:
         Profile,
         Report,
         Route,
+        Worker,
         WorkerStatus,
     )
     from leakmw.settings import Settings
     from leakmw.visits.endpoints import Tally
+
+TICK_SECONDS = 1.0
+"""How often the thread hears what other workers have said."""
+
+ARRIVAL_SECONDS = 10.0
+"""How long a request waits for a thread that has never run."""
+
+ANSWER_SECONDS = 0.02
+"""The same while somebody waits for an answer."""
 
 MAX_FAILURES = 64
 """Kinds of own errors that are told apart."""
@@ -80,6 +100,7 @@ class Monitor:
         self._endpoints = Endpoints(settings.max_endpoints)
         self.known = self._endpoints.known if settings.endpoint is None else _unknown
         self._namer = settings.endpoint
+        self._answerer: Callable[[], Callable[[Request], Reply] | None] = _nobody
         self._pid = 0
         self._claims: dict[int, object] = {}
         self._forget()
@@ -92,6 +113,9 @@ class Monitor:
         self._seen = 0
         self._tickets = Tickets("snapshot")
         self._questions = Tickets("answer")
+        self._profiles = Tickets("profile")
+        self._arrivals = Tickets("store")
+        self._relay = Relay(_weakly(self.failed), self._answered, self._wake)
         self._failures: dict[tuple[str, str], _Count] = {}
         self._unsaid: deque[Failure] = deque()
         self._background: Background | None = None
@@ -159,7 +183,7 @@ class Monitor:
         self._at_end = ExitStack()
         self._outward = outward()
         try:
-            self._background = Background(self, Monitor._work, self._at_end.close)
+            self._background = Background(self, Monitor._work, Monitor._tick, self._at_end.close)
         except Exception as error:  # noqa: BLE001  # no thread to be had: the app serves on
             self.failed("start", error)
             self._speak()
@@ -183,8 +207,13 @@ class Monitor:
         return self._endpoints.count()
 
     def report(self) -> Report | None:
-        """Return the latest report."""
-        return self._pipeline.store.report if self._pipeline else None
+        """Return the latest report on all workers."""
+        pipeline = self._heard()
+        return pipeline.all_reported() if pipeline else None
+
+    def own_report(self) -> Report | None:
+        """Return the latest report on this worker alone."""
+        return self._pipeline.store.own if self._pipeline else None
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return the snapshots kept, oldest first."""
@@ -192,14 +221,48 @@ class Monitor:
 
     def workers(self) -> tuple[WorkerStatus, ...]:
         """Return every worker of this app on this host that is known, those alive first."""
-        if self._pipeline is None:
-            return ()
-        counts = tuple(self._failures.values())
-        return self._pipeline.workers(self._finished, sum(count.times for count in counts))
+        pipeline = self._heard()
+        return pipeline.fleet.workers() if pipeline else ()
 
-    def profiles(self) -> tuple[Profile, ...]:
-        """Return the latest profile of each live worker."""
-        return self._pipeline.profiles() if self._pipeline else ()
+    def profiles(self, timeout: float) -> tuple[Profile, ...]:
+        """Return the latest profile of each live worker.
+
+        Args:
+            timeout: Longest wait in seconds.
+
+        Raises:
+            SnapshotError: If they cannot be read, or not in time.
+        """
+        found: tuple[Profile, ...] = self._awaited(self._profiles, None, timeout)
+        return found
+
+    def ask(self, workers: str, request: Request, timeout: float) -> Mapping[Worker, Reply] | None:
+        """Return the answers of other workers to a request.
+
+        Args:
+            workers: A pid, ``host:pid``, or ``all``.
+
+            request: To their admin API.
+
+            timeout: Longest wait in seconds.
+
+        Returns:
+            ``None`` if *workers* is this one.
+
+        Raises:
+            KeyError: If no such worker lives.
+
+            SnapshotError: If there is no answer, or not in time.
+        """
+        here = self._pipeline and self._pipeline.worker
+        if here and workers in {str(here.pid), f"{here.host}:{here.pid}"}:
+            return None
+        self._settled_in(timeout)
+        return self._relay.ask(workers, request, self._has_thread, timeout)
+
+    def serve(self, answer: Callable[[Request], Reply]) -> None:
+        """Have *answer*, a bound method that is only held weakly, answer other workers."""
+        self._answerer = weakref.WeakMethod(answer)
 
     def take_snapshot(self, timeout: float) -> Snapshot:
         """Take a snapshot now; callers that come while one is under way get the same.
@@ -228,12 +291,25 @@ class Monitor:
         return answer
 
     def _awaited(self, tickets: Tickets, question: object, timeout: float) -> Any:
+        self._settled_in(timeout)
+        return tickets.wait(question, self._wake, self._has_thread, timeout)
+
+    def _heard(self) -> Pipeline | None:
+        """Return the pipeline, once it has heard of the other workers: also before any visit."""
+        if self._pipeline is None:
+            with suppress(SnapshotError):
+                self._awaited(self._arrivals, None, ARRIVAL_SECONDS)
+        return self._pipeline
+
+    def _settled_in(self, timeout: float) -> None:
         deadline = time.monotonic() + timeout
         if self._pid != process.pid:
             self._settle_in()
         while self._pid != process.pid and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)  # another thread is at it
-        return tickets.wait(question, self._wake, lambda: self._background is not None, timeout)
+
+    def _has_thread(self) -> bool:
+        return self._background is not None
 
     def collecting(self) -> Collecting | None:
         """Return what collections have taken; ``None`` where nobody counts them."""
@@ -262,7 +338,7 @@ class Monitor:
 
             error: What it raised; only its type and place are kept.
         """
-        kind = (where, type(error).__name__)
+        kind = (where, kind_of(error))
         if kind not in self._failures and len(self._failures) >= MAX_FAILURES:
             return
         new = _Count()
@@ -289,16 +365,17 @@ class Monitor:
             pipeline = self._built()
             pipeline.start()
             if self._tickets or pipeline.due(finished - self._seen):
-                outcome = pipeline.snapshot(self._endpoints.count, self._in_flight)
+                outcome = pipeline.snapshot(self._in_flight)
             else:
-                pipeline.glance(self._endpoints.count)
+                pipeline.glance()
             self._step = pipeline.step
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("snapshot", error)
             outcome = Failure.of("snapshot", error)
         if outcome is not None:
             # failed or not: trying may cost as much
-            self._seen = finished - finished % self._settings.every
+            every = self._pipeline.fleet.every if self._pipeline else self._settings.every
+            self._seen = finished - finished % every
         if isinstance(outcome, Snapshot):
             self._report(outcome)
         if isinstance(outcome, Failure):
@@ -310,6 +387,29 @@ class Monitor:
         self._answer()
         self._speak()
 
+    def _tick(self) -> float | None:
+        """Hear and answer other workers; return in how many seconds again."""
+        pipeline = self._pipeline
+        if pipeline is None:
+            return None
+        try:
+            pipeline.tick()
+            self._step = pipeline.step
+            self._relay.turn(pipeline.fleet)
+        except Exception as error:  # noqa: BLE001  # the app and the thread go on
+            self.failed("store", error)
+        self._arrivals.settle(None, None)
+        if pipeline.fleet.alone:
+            return None
+        return ANSWER_SECONDS if self._relay.busy else TICK_SECONDS
+
+    def _answered(self, request: Request) -> Reply:
+        """Answer another worker; on a thread of its own."""
+        answer = self._answerer()
+        if answer is None:
+            return Reply.refusal(503, "no_admin", "This worker has no admin service.")
+        return answer(request)
+
     def _look_for_holders(self) -> None:
         try:
             self._built().look_for_holders()
@@ -317,7 +417,13 @@ class Monitor:
             self.failed("heap", error)
 
     def _answer(self) -> None:
-        """Ask the heap what somebody waits for, each question once."""
+        """Read and ask what somebody waits for, each question once."""
+        if self._profiles:
+            try:
+                self._profiles.settle(None, self._built().profiles())
+            except Exception as error:  # noqa: BLE001  # the app and the thread go on
+                self.failed("store", error)
+                self._profiles.settle(None, None, Failure.of("store", error))
         for question in self._questions.questions():
             try:
                 self._questions.settle(question, self._built().look(question))
@@ -329,7 +435,11 @@ class Monitor:
         if self._pipeline is None:
             CURRENT.set(OURS)  # on this thread
             self._pipeline = Pipeline(
-                self._settings, _weakly(self.failed), self._outward, (CURRENT, OURS)
+                self._settings,
+                _weakly(self.failed),
+                self._outward,
+                (CURRENT, OURS),
+                (self._endpoints.count, _errors(self._failures)),
             )
             self._at_end.callback(self._pipeline.close)
         return self._pipeline
@@ -337,7 +447,7 @@ class Monitor:
     def _report(self, snapshot: Snapshot) -> None:
         try:
             with giving_way():
-                self._built().report(snapshot)
+                self._built().report(snapshot, wanted=bool(self._tickets))
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("report", error)
 
@@ -358,6 +468,14 @@ class Monitor:
 
 def _unknown(_: object) -> None:
     return None
+
+
+def _nobody() -> None:
+    return None
+
+
+def _errors(failures: Mapping[tuple[str, str], _Count]) -> Callable[[], int]:
+    return lambda: sum(count.times for count in tuple(failures.values()))
 
 
 def _weakly(method: Callable[[str, BaseException], None]) -> Callable[[str, BaseException], None]:

@@ -3,69 +3,46 @@
 from __future__ import annotations
 
 import gc
-import sys
 import time
 import tracemalloc
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from leakmw import allocators, meters
-from leakmw.analysis.findings import analyse, compare, findings, ranked
-from leakmw.analysis.forecast import Level, seconds_to_limit
-from leakmw.analysis.fragmentation import fragmentation
-from leakmw.analysis.history import History, visited
-from leakmw.analysis.native_findings import with_company
-from leakmw.heap.child import Child
-from leakmw.heap.explaining import explained
-from leakmw.heap.garbage import Garbage
-from leakmw.heap.inspector import Inspector
+from leakmw import meters
+from leakmw.analysis.growths import analyse, compare
+from leakmw.fleet import Fleet, profile
 from leakmw.heap.pauses import Pauses
-from leakmw.heap.search import Asked, Search
-from leakmw.records import (
-    Holdings,
-    Live,
-    Profile,
-    Report,
-    Snapshot,
-    SnapshotError,
-    WorkerStatus,
-)
+from leakmw.looking import Looking, views
+from leakmw.records import Snapshot
 from leakmw.report.events import Events
+from leakmw.reporting import Reporting
 from leakmw.settings import SettingsError
 from leakmw.store.glances import Glances
-from leakmw.store.memory import MemoryStore
 from leakmw.tracers import pools, sampling
-from leakmw.tracers.births import untraced
 from leakmw.tracers.exact import ExactTracer
-from leakmw.tracers.functions import described, short
-from leakmw.tracers.ownership import Ownership
+from leakmw.tracers.functions import described
 from leakmw.tracers.windows import WindowedTracer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
     from contextvars import ContextVar
 
-    from leakmw.analysis.findings import Analysis
     from leakmw.background import Outward
-    from leakmw.heap.search import Looked
     from leakmw.records import (
         Answer,
-        Births,
         Collecting,
         Diff,
         Endpoint,
         Engine,
-        Estimate,
         Failure,
-        Finding,
         Frame,
         Heap,
+        Profile,
+        Report,
         Trace,
         Tracer,
-        Worker,
     )
     from leakmw.settings import Settings
 
@@ -86,8 +63,12 @@ class Pipeline:
 
         current: Holds the current visit, and its value on leakmw's own thread.
 
+        counts: Count the visits of every endpoint, and leakmw's own errors.
+
     Attributes:
-        store: The history; may be read from any thread.
+        worker: This process.
+        store: The history of this worker; may be read from any thread.
+        fleet: The other workers.
     """
 
     def __init__(
@@ -96,31 +77,20 @@ class Pipeline:
         failed: Callable[[str, BaseException], None],
         outward: Outward,
         current: tuple[ContextVar[Any], object],
+        counts: tuple[Callable[[], Mapping[str, Endpoint]], Callable[[], int]],
     ) -> None:
-        self.store = MemoryStore()
-        self._settings = settings
-        self._worker = meters.worker()
+        endpoints, _ = counts
+        self.worker, sampled = meters.worker(), samples(settings)
+        self.fleet = Fleet(settings, self.worker, failed, counts)
+        self.store = self.fleet.store
         self._meters = meters.Meters(pools.read)
-        self._events = Events(settings, self._worker, failed)
-        self._failed = failed
         self._tracer = _tracer(settings, failed, current)
-        self._outward = outward
-        self._history = History()
-        self._garbage = Garbage(meters.rss_bytes, meters.room_bytes, failed)
-        self._search = Search(meters.rss_bytes, meters.room_bytes, short)
-        self._growing: list[Finding] = []
-        self._endpoints: Callable[[], Mapping[str, Endpoint]] = dict
-        self._collecting = True
-        self._inspector = Inspector(
-            Child(meters.rss_bytes, meters.room_bytes),
-            self._tracer.born,
-            tracemalloc.stop if samples(settings) else untraced,
-            _described,
-            self._holdings,
-        )
+        self._endpoints = endpoints
+        self._looking = Looking(self._tracer, endpoints, failed, settings.top, sampled=sampled)
+        events = Events(settings, self.worker, failed)
+        self._reporting = Reporting(settings, events, outward, self._looking, self.fleet)
         visit, ours = current
-        self._pauses = Pauses(visit if samples(settings) else None, ours)
-        self._trim = allocators.Trim(failed)
+        self._pauses = Pauses(visit if sampled else None, ours)
         self._glances = Glances()
         self._number = 0
 
@@ -130,24 +100,21 @@ class Pipeline:
         self._tracer.start()
 
     def close(self) -> None:
-        """Stop the tracer if leakmw started it, and count no more."""
+        """Stop the tracer if leakmw started it, count no more, and close the store."""
         self._pauses.stop()
         self._tracer.stop()
+        self.fleet.close()
 
-    def snapshot(
-        self, endpoints: Callable[[], Mapping[str, Endpoint]], in_flight: Callable[[], int]
-    ) -> Snapshot:
+    def snapshot(self, in_flight: Callable[[], int]) -> Snapshot:
         """Take a snapshot and keep it.
 
         Args:
-            endpoints: Counts the visits of every endpoint.
-
             in_flight: Counts the visits being served.
 
         Raises:
             SnapshotError: If the tracer cannot take one now.
         """
-        self._endpoints = endpoints
+        endpoints = self._endpoints
         number, name = self._number + 1, uuid.uuid4().hex[:12]
         moment = _Moment(endpoints, in_flight, self._meters.c_heap)
         memory = self._meters.memory()
@@ -167,7 +134,7 @@ class Pipeline:
             )
 
         trace = self._tracer.trace(
-            _views(endpoints()),
+            views(endpoints()),
             moment.mark,
             lambda trace: analyse(self.store.joined(of(trace)), self._glances.taken),
         )
@@ -180,126 +147,47 @@ class Pipeline:
     @property
     def step(self) -> int:
         """Visits after which there may be something to do."""
-        return max(1, self._settings.every // (GLANCES if self._glances.wanted else 2))
+        return max(1, self.fleet.every // (GLANCES if self._glances.wanted else 2))
 
-    def glance(self, endpoints: Callable[[], Mapping[str, Endpoint]]) -> None:
-        """Look at the C heap, if that may tell whose growth there is.
-
-        Args:
-            endpoints: Counts the visits of every endpoint.
-        """
+    def glance(self) -> None:
+        """Look at the C heap, if that may tell whose growth there is."""
         if self._glances.wanted:
-            self._glances.take(self._meters.c_heap().get("native_bytes"), endpoints())
+            self._glances.take(self._meters.c_heap().get("native_bytes"), self._endpoints())
 
     def due(self, visits: int) -> bool:
         """Say whether *visits* since the last snapshot are enough for another.
 
         The first is what all growth is measured from: it need only wait until the app is warm.
         """
-        every = self._settings.every if self._number else self._settings.every // 2
+        every = self.fleet.every if self._number else self.fleet.every // 2
         return visits >= max(1, every, self._tracer.least_visits)
 
-    def report(self, last: Snapshot) -> None:
+    def report(self, last: Snapshot, *, wanted: bool) -> None:
         """Make the report of the latest snapshot, keep it and log it.
 
         Args:
             last: As :meth:`snapshot` returned it.
-        """
-        analysis: Analysis = last.trace.digest
-        every = findings(
-            analysis,
-            self._settings,
-            described,
-            self._history.confirmed(),
-            partial(self._garbage.waiting_at, last.number),
-        )
-        visits = {name: endpoint.visits for name, endpoint in last.endpoints.items()}
-        self._collecting = analysis.collecting
-        every = self._explained(every)
-        every = with_company([*every, *self._unused(analysis, last.number)], sys.modules)
-        found, changes = self._history.update(
-            every[: self._settings.top], {finding.fingerprint for finding in every}, visits
-        )
-        report = Report(
-            id=last.id,
-            taken_at=last.taken_at,
-            service=self._settings.service,
-            version=self._settings.version,
-            worker=self._worker,
-            engine=last.engine,
-            window=analysis.window,
-            memory=replace(last.memory, seconds_to_limit=self._forecast()),
-            endpoints=analysis.endpoints,
-            findings=tuple(ranked(found)),
-            notes=self._tracer.notes(),
-        )
-        self.store.report = report
-        self._outward(partial(self._events.report, report, changes))
 
-    def _explained(self, every: Sequence[Finding]) -> tuple[Finding, ...]:
-        """Return findings with what is known of what holds them."""
-        self._growing = [one for one in every[: self._settings.top] if one.grows and one.born]
-        return tuple(ranked(self._told(one) if one.grows else one for one in every))
+            wanted: Whether somebody waits for it.
+        """
+        self._reporting.report(last, wanted=wanted)
+
+    def tick(self) -> None:
+        """Hear what other workers have said, about once in a second."""
+        if self.fleet.tick():
+            self._reporting.unite()
 
     def look_for_holders(self) -> None:
-        """Look at the heap for what holds the latest findings, where that is due.
+        """Look at the heap for what holds the latest findings, and tell the other workers."""
+        self._reporting.look_for_holders()
 
-        It may take a child some seconds: the report is out by then, and the next one says it.
-        """
-        births = self._births()
-        if births.told and self._search.due(self._asked()):
-            try:
-                self._look(births)
-            except SnapshotError as error:
-                self._failed("heap", error)
-
-    def _told(self, finding: Finding) -> Finding:
-        known = self._search.known(finding.fingerprint)
-        return explained(finding, known, collecting=self._collecting)
-
-    def _asked(self) -> list[Asked]:
-        return [Asked(one.fingerprint, partial(self._visited, one)) for one in self._growing]
-
-    def _visited(self, finding: Finding) -> int:
-        counts = {name: endpoint.visits for name, endpoint in self._endpoints().items()}
-        return visited(finding, counts)
-
-    def _births(self) -> Births:
-        wanted: dict[tuple[str, int], dict[str, str]] = {}
-        for one in self._growing:
-            if one.born is not None:
-                place = wanted.setdefault((one.born.file, one.born.line), {})
-                place[one.growth.endpoint] = one.fingerprint
-        snapshots = self.store.snapshots
-        views = _views(snapshots[-1].endpoints) if snapshots else frozenset()
-        return self._tracer.births(wanted, views)
-
-    def _look(self, births: Births, *, types: bool = False) -> Looked:
-        own = Ownership(_views(self._endpoints())).own
-        return self._search.look(self._asked(), births, own, types=types)
-
-    def _holdings(self) -> Holdings:
-        """Look at the heap because somebody asks for it.
+    def look(self, question: Callable[[Heap], Answer]) -> Answer:
+        """Ask the heap.
 
         Raises:
-            SnapshotError: If it cannot be looked at.
+            SnapshotError: If it cannot be told now.
         """
-        looked = self._look(self._births(), types=True)
-        return Holdings(
-            objects=looked.seen.objects,
-            containers=tuple(looked.seen.containers),
-            types=tuple(looked.seen.types),
-            findings=tuple(map(self._told, self._growing)),
-            seconds=looked.seconds,
-            pause_seconds=looked.pause_seconds,
-        )
-
-    def _unused(self, analysis: Analysis, number: int) -> tuple[Finding, ...]:
-        """Return what is to be said of memory that nothing uses."""
-        if analysis.idle is None:
-            return ()
-        trimmed = self._trim.given_back(number) if analysis.idle.c_heap else None
-        return (fragmentation(analysis.idle, trimmed, allocators.arenas()),)
+        return self._looking.look(question)
 
     def compare(self, older: str, newer: str) -> Diff:
         """Compare two kept snapshots by their ids, in the order in which they were taken.
@@ -313,41 +201,25 @@ class Pipeline:
         first, second = sorted((kept[older], kept[newer]), key=lambda one: one.number)
         return compare(snapshots, first, second, described)
 
-    def look(self, question: Callable[[Heap], Answer]) -> Answer:
-        """Ask the heap.
-
-        Raises:
-            SnapshotError: If it cannot be told now.
-        """
-        return question(self._inspector)
-
     def collecting(self) -> Collecting | None:
         """Return what collections have taken; from any thread."""
         return self._pauses.read()
 
-    def workers(self, visits: int, errors: int) -> tuple[WorkerStatus, ...]:
-        """Return every worker that is known; from any thread.
-
-        Args:
-            visits: Finished in this one so far.
-
-            errors: Of leakmw's own in this one so far.
-        """
-        status = WorkerStatus(
-            worker=self._worker,
-            alive=True,
-            seen_at=datetime.now(UTC),
-            visits=visits,
-            errors=errors,
-            service=self._settings.service,
-            version=self._settings.version,
-        )
-        last = self.store.snapshots[-1:]
-        return (_with_snapshot(status, last[0]) if last else status,)
+    def all_reported(self) -> Report | None:
+        """Return the latest report on all workers; from any thread."""
+        known = [one for one in (self.fleet.report(), self.store.report) if one is not None]
+        return max(known, default=None, key=lambda one: one.taken_at)
 
     def profiles(self) -> tuple[Profile, ...]:
-        """Return the latest profile of each live worker; from any thread."""
-        return tuple(_profile(self._worker, snapshot) for snapshot in self.store.snapshots[-1:])
+        """Return the latest profile of each live worker.
+
+        Raises:
+            SnapshotError: If they cannot be read now.
+        """
+        if self.fleet.alone:
+            last = self.store.snapshots[-1:]
+            return tuple(profile(self.worker, one, described) for one in last)
+        return self.fleet.profiles()
 
     def births(self, things: Iterable[object]) -> list[Frame | None]:
         """Return where each of *things* was born, as far as it is known; from any thread."""
@@ -358,25 +230,11 @@ class Pipeline:
 
     def say(self, failure: Failure, count: int) -> None:
         """Log an error of leakmw's own."""
-        self._outward(partial(self._events.self_error, failure, count))
-
-    def _forecast(self) -> Estimate | None:
-        """Return when the limit is met, as far as the same one left least room all the time."""
-        levels: list[Level] = []
-        for snapshot in self.store.snapshots:
-            memory = snapshot.memory
-            if memory.used_bytes is not None and memory.room_bytes is not None:
-                level = Level(
-                    snapshot.visits, snapshot.clock, memory.used_bytes, memory.room_bytes
-                )
-                levels.append(level)
-        return seconds_to_limit(levels)
+        self._reporting.say(failure, count)
 
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""
-        lookers = (self._garbage, self._search, self._inspector, self._trim)
-        looking = sum(one.cpu_seconds for one in lookers)
-        children = self._tracer.child_cpu_seconds + looking
+        children = self._tracer.child_cpu_seconds + self._looking.cpu_seconds
         spent = time.thread_time() + children + self._tracer.hook_cpu_seconds
         return replace(self._tracer.engine(), cost_ratio=spent / (time.process_time() + children))
 
@@ -409,45 +267,6 @@ def _tracer(
     if settings.engine == "auto" and not tracemalloc.is_tracing():
         return WindowedTracer(exact, settings.overhead)
     return exact  # asked for, or its price is paid already
-
-
-def _with_snapshot(status: WorkerStatus, last: Snapshot) -> WorkerStatus:
-    return replace(
-        status,
-        snapshots=last.number,
-        engine=last.engine,
-        memory=last.memory,
-        snapshot_seconds=last.trace.seconds,
-        pause_seconds=last.trace.pause_seconds,
-    )
-
-
-def _profile(worker: Worker, last: Snapshot) -> Profile:
-    # by file, for few sources are kept
-    frames = sorted({frame for row in last.trace.rows for frame in row.traceback}, key=_place)
-    shown = dict(zip(frames, described(tuple(frames)), strict=True))
-    return Profile(
-        worker=worker,
-        snapshot=last.id,
-        taken_at=last.taken_at,
-        sample_bytes=last.engine.sample_bytes,
-        rows=tuple(
-            Live(row.endpoint, tuple(map(shown.__getitem__, row.traceback)), row.bytes, row.blocks)
-            for row in last.trace.rows
-        ),
-    )
-
-
-def _place(frame: Frame) -> tuple[str, int]:
-    return frame.file, frame.line
-
-
-def _views(endpoints: Mapping[str, Endpoint]) -> frozenset[str]:
-    return frozenset(span.file for endpoint in endpoints.values() for span in endpoint.views)
-
-
-def _described(frames: Iterable[Frame]) -> Sequence[Frame]:
-    return described(tuple(frames))
 
 
 class _Moment:

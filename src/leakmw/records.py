@@ -5,14 +5,18 @@ Sizes are bytes, times are seconds or aware UTC datetimes. A field that is not k
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime  # noqa: TC003  # the store reads the annotations
 from enum import StrEnum
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from types import TracebackType
 
 Answer = TypeVar("Answer")
 
@@ -458,6 +462,24 @@ class Change(NamedTuple):
     finding: Finding
 
 
+class Remembered(NamedTuple):
+    """What was said of a finding.
+
+    Attributes:
+        state: Said last.
+        finding: As it was when it was seen last.
+        took: Visits of its endpoint after which it came to that state.
+        seen: Visits of its endpoint when it was seen last.
+        since: When it was first said.
+    """
+
+    state: State
+    finding: Finding
+    took: int
+    seen: int
+    since: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
     """The visits between two snapshots."""
@@ -470,7 +492,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Everything said about one worker at one moment.
+    """Everything said about one worker, or about all of an app, at one moment.
 
     Attributes:
         id: Short unique name.
@@ -484,6 +506,9 @@ class Report:
         endpoints: Growth by endpoint, most growth first.
         findings: Worst first.
         notes: What the reader must know to read the rest, in plain sentences.
+        workers: How many have been looked at together. Where there are several, the worker and the
+            engine are those of the one that made the report, and the meters are sums of those
+            that live.
     """
 
     id: str
@@ -496,7 +521,8 @@ class Report:
     memory: Memory
     endpoints: tuple[Growth, ...] = ()
     findings: tuple[Finding, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -741,6 +767,37 @@ class Holdings(NamedTuple):
     pause_seconds: float | None
 
 
+class Request(NamedTuple):
+    """A request to the admin API of one worker.
+
+    Attributes:
+        method: ``GET`` or ``POST``.
+        path: Below the admin path, such as ``/api/gc``.
+        query: As in an address, without the question mark.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+
+
+class Reply(NamedTuple):
+    """The answer to it.
+
+    Attributes:
+        status: As in HTTP.
+        body: JSON.
+    """
+
+    status: int
+    body: str
+
+    @classmethod
+    def refusal(cls, status: int, code: str, message: str) -> Reply:
+        """Return an error as the API words it."""
+        return cls(status, json.dumps({"error": {"code": code, "message": message}}))
+
+
 class Heap(Protocol):
     """What may be asked of the heap; answered in a forked child.
 
@@ -769,7 +826,8 @@ class Failure(NamedTuple):
 
     Attributes:
         where: The step that failed: ``endpoint``, ``snapshot``, ``report``, ``log`` …
-        kind: Type name of the exception.
+        kind: Type name of the exception, or of what it is derived from: a name that was made at
+            run time may be a value of the app.
         message: What may be shown: the words of our own errors and of the operating system. The
             text of any other exception may hold the app's values.
         place: ``module:line`` where it was raised.
@@ -788,13 +846,49 @@ class Failure(NamedTuple):
             message = str(error)
         elif isinstance(error, OSError) and error.errno is not None:
             message = os.strerror(error.errno)
-        traceback = error.__traceback__
-        while traceback is not None and traceback.tb_next is not None:
-            traceback = traceback.tb_next
-        place = traceback and (
-            f"{traceback.tb_frame.f_globals.get('__name__')}:{traceback.tb_lineno}"
-        )
-        return cls(where, type(error).__qualname__, message, place or None)
+        return cls(where, kind_of(error), message, _place(error.__traceback__))
+
+
+def kind_of(error: BaseException) -> str:
+    """Return the name of the nearest class of an exception that a module has under that name."""
+    for kind in _mro_of(type(error)):
+        name, namespace = _name_of(kind), _module_of(kind)
+        if _is_source(namespace) and namespace.get(name) is kind:
+            return name
+    return "BaseException"
+
+
+# The getters of ``type`` itself, which no metaclass can override.
+_mro_of: Callable[[type], tuple[type, ...]] = type.__dict__["__mro__"].__get__
+_name_of: Callable[[type], str] = type.__dict__["__qualname__"].__get__
+_module_name_of: Callable[[type], object] = type.__dict__["__module__"].__get__
+
+
+def _module_of(kind: type) -> Mapping[str, Any]:
+    """Return the names in the module that a class says it is of; none if it says nothing."""
+    try:
+        name = _module_name_of(kind)
+    except AttributeError:
+        return {}
+    module = sys.modules.get(name) if type(name) is str else None
+    return vars(module) if type(module) is ModuleType else {}
+
+
+def _place(traceback: TracebackType | None) -> str | None:
+    """Return module and line where an exception was raised."""
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None:
+        return None
+    namespace = traceback.tb_frame.f_globals
+    module = namespace.get("__name__") if _is_source(namespace) else "…"
+    return f"{module}:{traceback.tb_lineno}"
+
+
+def _is_source(namespace: Mapping[str, Any]) -> bool:
+    """Say whether a module has a name that was not made at run time: a file's, or Python's."""
+    name = namespace.get("__name__")
+    return name in {"__main__", "builtins"} or isinstance(namespace.get("__file__"), str)
 
 
 Born = Callable[[object, int], str | None]
@@ -889,14 +983,33 @@ class Tracer(Protocol):
 class Monitored(Protocol):
     """What the admin service may ask of the monitor of this worker."""
 
+    def own_report(self) -> Report | None:
+        """Return the latest report on this worker alone."""
+
     def workers(self) -> tuple[WorkerStatus, ...]:
         """Return every worker of this app on this host that is known, those alive first."""
 
-    def profiles(self) -> tuple[Profile, ...]:
-        """Return the latest profile of each live worker."""
+    def profiles(self, timeout: float) -> tuple[Profile, ...]:
+        """Return the latest profile of each live worker.
+
+        Raises:
+            SnapshotError: If they cannot be read, or not within *timeout* seconds.
+        """
+
+    def ask(self, workers: str, request: Request, timeout: float) -> Mapping[Worker, Reply] | None:
+        """Return the answers of other workers to a request; ``None`` if *workers* is this one.
+
+        Raises:
+            KeyError: If no worker that *workers* stands for lives.
+
+            SnapshotError: If there is no answer, or not within *timeout* seconds.
+        """
+
+    def serve(self, answer: Callable[[Request], Reply]) -> None:
+        """Have *answer*, a bound method that is only held weakly, answer other workers."""
 
     def report(self) -> Report | None:
-        """Return the latest report."""
+        """Return the latest report on all workers."""
 
     def snapshots(self) -> tuple[Snapshot, ...]:
         """Return the snapshots kept, oldest first."""

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
@@ -65,8 +66,9 @@ def _token(value: str) -> str | None:
 
 
 def _store(value: str) -> str | None:
-    right = value == "memory"
-    return None if right else "this version keeps history in memory only; use None or 'memory'"
+    if not value or value.endswith("/") or Path(value).is_dir():
+        return "use a file's path, 'memory', or None for a private file of this user and app"
+    return None
 
 
 class _Kind(NamedTuple):
@@ -139,7 +141,8 @@ class Settings:
         ignore: Globs on files, sites and holders never reported.
         service: The name that logs, metrics and store carry.
         version: The version that they carry.
-        store: Where history lives: ``None`` and ``memory`` keep it in the process.
+        store: Where history lives: a file's path for SQLite, or ``memory``; ``None`` picks a
+            private file per user and app.
 
     Raises:
         SettingsError: If a value is wrong.

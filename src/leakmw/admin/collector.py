@@ -11,6 +11,7 @@ from collections import Counter
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from leakmw.heap.naming import Names, functions_near
 from leakmw.heap.objects import full_name, size_of
 from leakmw.meters import rss_bytes
 from leakmw.records import SnapshotError
@@ -107,12 +108,15 @@ class Collector:
         """
         referrers = self._referred() if gc.garbage else {}  # before our list is one of them
         things = list(islice(gc.garbage, EXAMINED))
+        names = Names(functions_near({id(kind): kind for kind in map(type, things)}.values()))
         counts: Counter[Group] = Counter()
         sizes: Counter[Group] = Counter()
+        kinds: dict[str, set[str]] = {}
         for thing, born in zip(things, self._monitored.births(things), strict=True):
-            group = Group(full_name(type(thing)), born)
+            group = Group(names.of_class(type(thing)), born)
             counts[group] += 1
             sizes[group] += size_of(thing)
+            kinds.setdefault(group.type, set()).add(full_name(type(thing)))
         return {
             "length": len(gc.garbage),
             "examined": counts.total(),
@@ -122,7 +126,7 @@ class Collector:
                     "born_at": _place(group.born),
                     "count": counts[group],
                     "bytes": size,
-                    "referrers": _counted(referrers, group.type),
+                    "referrers": _counted(referrers, kinds[group.type]),
                 }
                 for group, size in sizes.most_common(GROUPS)
             ],
@@ -252,10 +256,14 @@ def _place(frame: Frame | None) -> dict[str, Any] | None:
     return frame and {"file": frame.file, "line": frame.line, "function": frame.function}
 
 
-def _counted(referrers: Referrers | None, name: str) -> list[dict[str, Any]] | None:
+def _counted(referrers: Referrers | None, kinds: Iterable[str]) -> list[dict[str, Any]] | None:
+    """Return what refers to objects of some kinds: those that are shown by one name."""
     if referrers is None:
         return None
-    return [{"type": kind, "count": count} for kind, count in referrers.get(name, {}).items()]
+    counts: Counter[str] = Counter()
+    for name in kinds:
+        counts.update(referrers.get(name, {}))
+    return [{"type": kind, "count": count} for kind, count in counts.most_common()]
 
 
 def _uncollectable() -> int:

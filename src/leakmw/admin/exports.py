@@ -19,7 +19,7 @@ from leakmw.admin.messages import (
 from leakmw.records import SnapshotError
 
 if TYPE_CHECKING:
-    from leakmw.records import Monitored, Snapshot
+    from leakmw.records import Monitored, Profile, Snapshot
     from leakmw.report.stacks import Stacks
     from leakmw.settings import Settings
 
@@ -28,6 +28,9 @@ PROFILE_FORMATS = ("speedscope", "collapsed", "pprof")
 
 MAX_SECONDS = 31 * 86_400
 """Longest time that may be asked for."""
+
+PROFILES_TIMEOUT = 8.0
+"""Seconds that a request waits for them: less than the 10 that a scraper gives it."""
 
 _INDEX = """\
 /debug/pprof/
@@ -64,7 +67,7 @@ class Exports:
         from leakmw.report.readings import Seen
 
         shown = self._monitored
-        seen = Seen(shown.workers(), shown.profiles(), shown.report(), self._settings.overhead)
+        seen = Seen(shown.workers(), self._profiles(), shown.report(), self._settings.overhead)
         try:
             answer = exposition(seen, request.headers.get("accept", ""))
         except ModuleNotFoundError as error:
@@ -108,13 +111,19 @@ class Exports:
             return written(collapsed(stacks), TEXT)
         return written(json.dumps(speedscope(stacks)), JSON)  # not indented: thousands of numbers
 
+    def _profiles(self) -> tuple[Profile, ...]:
+        try:
+            return self._monitored.profiles(PROFILES_TIMEOUT)
+        except SnapshotError as error:
+            raise AdminError(503, "no_profile", str(error)) from error
+
     def _stacks(self, request: AdminRequest) -> Stacks:
         """Return what is alive in all workers, or what has grown in this one."""
         from leakmw.report.stacks import alive, grown
 
         seconds = _seconds(request)
         if seconds is None:
-            profiles = self._monitored.profiles()
+            profiles = self._profiles()
             if not profiles:
                 raise _nothing_yet("No snapshot has been taken yet.")
             return alive(profiles)

@@ -11,6 +11,7 @@ from leakmw.admin import page
 from leakmw.admin.access import page_from, parameters
 from leakmw.admin.collector import LOOK_TIMEOUT, Collector
 from leakmw.admin.exports import Exports
+from leakmw.admin.forwarding import WORKER
 from leakmw.admin.messages import (
     CSS,
     HTML,
@@ -121,8 +122,9 @@ class Routes:
         style = resources.files("leakmw.admin").joinpath("style.css")
         return written(style.read_text(encoding="utf-8"), CSS)
 
-    def _report(self, _request: AdminRequest) -> AdminResponse:
-        report = self._monitored.report()
+    def _report(self, request: AdminRequest) -> AdminResponse:
+        alone = parameters(request, WORKER)  # of all workers it is this one that is asked
+        report = self._monitored.own_report() if alone else self._monitored.report()
         if report is None:
             raise AdminError(404, "no_report", self._waiting())
         return document(report_document(report))

@@ -18,19 +18,20 @@ from leakmw.admin.messages import (
     HTML,
     JSON,
     AdminError,
+    AdminRequest,
     AdminResponse,
     document,
     written,
 )
 from leakmw.admin.negotiation import wants_page
 from leakmw.admin.rate_limit import RateLimit
+from leakmw.records import Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from leakmw.admin.messages import AdminRequest
     from leakmw.admin.routes import Routes
-    from leakmw.records import Monitored
+    from leakmw.records import Monitored, Request
     from leakmw.settings import Settings
 
 CHANGES = 6
@@ -77,6 +78,7 @@ class Service:
         self._path = settings.path
         self._access = Access(settings.token, settings.path) if settings.token else None
         self._changes = RateLimit(CHANGES, CHANGES_SECONDS, clock)
+        monitored.serve(self.reply)
 
     @cached_property
     def _routes(self) -> Routes:
@@ -126,7 +128,31 @@ class Service:
             access.check_origin(request)
             _check_body(request)
             self._check_pace()
-        return handler(request)
+        return self._elsewhere(request) or handler(request)
+
+    def _elsewhere(self, request: AdminRequest) -> AdminResponse | None:
+        """Return the answer of another worker, if *request* names one."""
+        path = request.path.removeprefix(self._path)
+        if "worker=" not in request.query or not path.startswith("/api/"):
+            return None
+        from leakmw.admin.forwarding import elsewhere
+
+        return elsewhere(self._monitored, request, path)
+
+    def reply(self, asked: Request) -> Reply:
+        """Return the answer to what another process on this host has asked through the store.
+
+        Whoever can write there is the same user: no token is needed.
+        """
+        request = AdminRequest(asked.method, f"{self._path}{asked.path}", asked.query, {})
+        try:
+            methods = self._routes.methods(asked.path)
+            if asked.method == "POST":
+                self._check_pace()
+            response = methods.get(asked.method, _refuse)(request)
+        except AdminError as error:
+            return Reply.refusal(error.status, error.code, error.message)
+        return Reply(response.status, response.body.decode())
 
     def _check_pace(self) -> None:
         """Count a change.
@@ -143,6 +169,10 @@ class Service:
                 f"{CHANGES_SECONDS:.0f} seconds. Try again in {seconds} s.",
                 (("Retry-After", str(seconds)),),
             )
+
+
+def _refuse(_request: AdminRequest) -> AdminResponse:
+    raise AdminError(405, "method_not_allowed", "The API has no such method here.")
 
 
 def _check_body(request: AdminRequest) -> None:

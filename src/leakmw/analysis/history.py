@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from leakmw.analysis.confidence import confidence
-from leakmw.records import Change, Finding, State, Verdict
+from leakmw.records import Change, Finding, Remembered, State, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -21,35 +22,25 @@ _STATES = {
 }
 
 
-class _Known(NamedTuple):
-    """What was said of a finding.
+class History:
+    """Remembers what was said of each finding.
+
+    Args:
+        known: What is remembered already, by fingerprint; longest unseen first.
 
     Attributes:
-        state: Said last.
-        finding: As it was when it was seen last.
-        took: Visits of its endpoint after which it came to that state.
-        seen: Visits of its endpoint when it was seen last.
+        known: The same after all that was told since.
     """
 
-    state: State
-    finding: Finding
-    took: int
-    seen: int
-
-
-class History:
-    """Remembers what was said of each finding of one worker."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, _Known] = {}
-
-    def confirmed(self) -> frozenset[str]:
-        """Return the fingerprints of confirmed leaks."""
-        known = self._known.items()
-        return frozenset(name for name, one in known if one.state is State.CONFIRMED)
+    def __init__(self, known: Mapping[str, Remembered] | None = None) -> None:
+        self.known: dict[str, Remembered] = dict(known or {})
 
     def update(
-        self, found: Sequence[Finding], present: Collection[str], visits: Mapping[str, int]
+        self,
+        found: Sequence[Finding],
+        present: Collection[str],
+        visits: Mapping[str, int],
+        lately: Mapping[str, int] | None = None,
     ) -> tuple[tuple[Finding, ...], tuple[Change, ...]]:
         """Return findings as they are with all that was known, and what has changed.
 
@@ -61,39 +52,50 @@ class History:
 
             present: Fingerprints of all that were seen, also of those ranked out of the report.
 
-            visits: Of each endpoint, since the worker started.
+            visits: Of each endpoint, since there has been a history.
+
+            lately: Of each endpoint, of this version of the app, where others are in the history.
         """
         changes: list[Change] = []
         findings = []
         for finding in found:
-            before = self._known.pop(finding.fingerprint, None)
-            finding = _standing(finding, before)  # noqa: PLW2901  # as it is from here on
+            before = self.known.pop(finding.fingerprint, None)
+            finding = standing(finding, before)  # noqa: PLW2901  # as it is from here on
             findings.append(finding)
-            changes.extend(self._moved(finding, before, visited(finding, visits)))
+            now = visited(finding, visits)
+            took = now if lately is None else visited(finding, lately)
+            changes.extend(self._moved(finding, before, now, took))
         changes.extend(self._gone(present, visits))
-        while len(self._known) > REMEMBERED:
-            del self._known[next(iter(self._known))]
+        while len(self.known) > REMEMBERED:
+            del self.known[next(iter(self.known))]
         return tuple(findings), tuple(changes)
 
-    def _moved(self, finding: Finding, before: _Known | None, visits: int) -> Iterator[Change]:
+    def _moved(
+        self, finding: Finding, before: Remembered | None, now: int, took: int
+    ) -> Iterator[Change]:
         new = _STATES.get(finding.verdict, before and before.state)
         if new is State.RESOLVED:
             if before is not None:
                 yield Change(State.RESOLVED, finding)
         elif new is not None:
             same = before is not None and before.state is new
-            took = before.took if before is not None and same else visits
-            self._known[finding.fingerprint] = _Known(new, finding, took, visits)
+            self.known[finding.fingerprint] = Remembered(
+                state=new,
+                finding=finding,
+                took=before.took if before is not None and same else took,
+                seen=now,
+                since=before.since if before is not None else datetime.now(UTC),
+            )
             if not same:
                 yield Change(new, finding)
 
     def _gone(self, present: Collection[str], visits: Mapping[str, int]) -> Iterator[Change]:
-        for fingerprint, known in list(self._known.items()):
+        for fingerprint, known in list(self.known.items()):
             now = visited(known.finding, visits)
             if fingerprint in present:
-                self._known[fingerprint] = known._replace(seen=now)
+                self.known[fingerprint] = known._replace(seen=now)
             elif now - known.seen >= max(1, known.took):
-                del self._known[fingerprint]
+                del self.known[fingerprint]
                 said = f"not seen over the last {now - known.seen:,} requests"
                 yield Change(
                     State.RESOLVED,
@@ -101,8 +103,21 @@ class History:
                 )
 
 
-def _standing(finding: Finding, before: _Known | None) -> Finding:
-    """Return a leak that was confirmed as one, also where the latest windows show less."""
+def standing(finding: Finding, before: Remembered | None) -> Finding:
+    """Return a finding with what is remembered of it.
+
+    A leak that was confirmed is one also where the latest windows show less, and what holds it is
+    what another worker has seen if this one has not looked.
+    """
+    if before is not None and finding.holder is None and finding.grows:
+        seen = before.finding
+        finding = replace(
+            finding,
+            cause=finding.cause or seen.cause,
+            holder=seen.holder,
+            types=finding.types or seen.types,
+            advice=finding.advice or seen.advice,
+        )
     confirmed = before is not None and before.state is State.CONFIRMED
     if before is None or not confirmed or finding.verdict is not Verdict.SUSPECT:
         return finding

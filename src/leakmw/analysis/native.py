@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from leakmw.analysis.attribution import ALL, Share, Windows, steps, windows
 from leakmw.analysis.fitting import explain
 from leakmw.analysis.series import Place
-from leakmw.analysis.verdicts import SUSPECT_WINDOWS, Judgement, judge
+from leakmw.analysis.verdicts import SUSPECT_WINDOWS, Judgement, judge, looked_at
 from leakmw.records import BACKGROUND, LEAST_GLANCES, Frame, Verdict
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _suspects(meter: _Meter, weights: Mapping[str, Weight], during: Windows) -> 
     for share in _shares(meter, weights, during):
         if sum(share.bytes) < least:
             continue
-        judgement = judge(share, during)
+        judgement = judge(share, during, looked_at(share, during))
         if judgement.verdict is Verdict.LEAK and not meter.sure:
             judgement = judgement._replace(verdict=Verdict.SUSPECT)
         if judgement.verdict in {Verdict.LEAK, Verdict.SUSPECT}:

@@ -78,7 +78,7 @@ def survival(origins: Sequence[Sequence[Row | None]], newest: Sequence[int]) -> 
         newest: The window that ended with each snapshot.
     """
     lives = [[() if row is None else row.births for row in rows] for rows in origins]
-    if sum(_growth(births, newest) for births in lives) < LASTING_BYTES:
+    if sum(_growth(births, newest) for births in lives) < LEAST_BYTES:
         return Survival(NONE, NONE)
     return added(
         [
@@ -113,6 +113,10 @@ NONE = Turnover([], [], [], [])
 LASTING_BYTES = 32 << 10
 """Growth of what outlives its window below which nobody is called. What the interpreter keeps for
 reuse stands at the line that first made it: that may be some 150 dicts, lists and their like."""
+
+
+LEAST_BYTES = 2 << 10
+"""The same below which nobody asks for births and deaths, also where other workers add theirs."""
 
 
 class _Amount(NamedTuple):

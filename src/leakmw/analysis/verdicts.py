@@ -85,19 +85,21 @@ class _Grown(NamedTuple):
     wait: float
 
 
-def judge(share: Share, during: Windows) -> Judgement:
+def judge(share: Share, during: Windows, looked_at: tuple[Share, Windows] | None) -> Judgement:
     """Judge the growth of one endpoint at one place.
 
     Args:
         share: Growth in each window.
 
         during: The windows.
+
+        looked_at: The same over those that the last full collection has seen; ``None`` if there
+            are none.
     """
     grown = _grown(share, during)
     if grown is None:
         return _settled(share, during)
-    looked_at = slice(during.looked_at())
-    left = bool(_grown(share.cut(looked_at), during.cut(looked_at)))
+    left = looked_at is not None and bool(_grown(*looked_at))
     sure = share.place.own and share.endpoint != BACKGROUND and not share.place.recycled
     if not left and not sure:
         # what servers and frameworks leave: cycles that soon go. Those of the app itself count
@@ -114,6 +116,12 @@ def judge(share: Share, during: Windows) -> Judgement:
     if left and during.collections is not None:
         return Judgement(Verdict.LEAK, evidence, windows=grown.windows)
     return Judgement(Verdict.SUSPECT, evidence, ripe=True, windows=grown.windows)
+
+
+def looked_at(share: Share, during: Windows) -> tuple[Share, Windows] | None:
+    """Return what the last full collection has seen of one worker's growth."""
+    part = slice(during.looked_at())
+    return (share.cut(part), during.cut(part)) if part.stop else None
 
 
 def _grown(share: Share, during: Windows) -> _Grown | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 from array import array
-from types import WrapperDescriptorType
+from types import FunctionType, WrapperDescriptorType
 from typing import TYPE_CHECKING
 
 from leakmw.heap.components import components
 from leakmw.heap.garbage import bytes_of, unreachable
+from leakmw.heap.naming import Names
 from leakmw.heap.objects import finalizer_of, full_name, ranked, tracked
 from leakmw.records import CycleGroup, Cycles, Frame
 
@@ -45,8 +46,14 @@ def cycles(born: Born) -> Cycles:
     """
     loose = array("Q", map(id, gc.get_objects())) if gc.get_freeze_count() else None
     gc.unfreeze()
+    names = _names()
     found = unreachable(through=gc.garbage)
-    return _Garbage(found, loose).described(born)
+    return _Garbage(found, loose, names).described(born)
+
+
+def _names() -> Names:
+    """Return what tells names that stand in the code of some function."""
+    return Names(one for one in tracked() if type(one) is FunctionType)
 
 
 class _Group:
@@ -68,10 +75,13 @@ class _Garbage:
         found: The garbage.
 
         loose: Ids of what was not frozen; ``None`` if nothing was.
+
+        names: Says what may be shown.
     """
 
-    def __init__(self, found: list[Any], loose: array[int] | None) -> None:
+    def __init__(self, found: list[Any], loose: array[int] | None, names: Names) -> None:
         self._found = found
+        self._of_class = names.of_class
         self._number = {id(thing): number for number, thing in enumerate(found)}
         self._frozen = frozenset[int]()
         if loose is not None:
@@ -124,7 +134,7 @@ class _Garbage:
         return [self._found[number] for number in numbers]
 
     def _names(self, numbers: Iterable[int]) -> Iterator[str]:
-        return (full_name(kind) for kind in map(type, self._things(numbers)))
+        return map(self._of_class, map(type, self._things(numbers)))
 
     def _described(self, group: _Group, born: Born) -> CycleGroup:
         things = self._things(group.members)
@@ -140,23 +150,22 @@ class _Garbage:
             objects=len(things),
             hanging_objects=len(group.hanging),
             bytes=group.bytes,
-            finalizers=_named(filter(_has_finalizer, [*circular, *hanging])),
-            uncollectable=None if _legacy is None else _named(filter(_legacy, circular)),
+            finalizers=self._named(filter(_has_finalizer, [*circular, *hanging])),
+            uncollectable=None if _legacy is None else self._named(filter(_legacy, circular)),
             frozen_objects=len(names & self._frozen),
             kept_objects=len(names & self._kept),
             births=tuple(births[:BIRTHS]),
         )
+
+    def _named(self, kinds: Iterable[type]) -> tuple[str, ...]:
+        """Return the names of some of the *kinds*, in order."""
+        return tuple(sorted(set(map(self._of_class, kinds)))[:TYPES])
 
 
 def _has_finalizer(kind: type) -> bool:
     """Say whether there is a ``__del__`` in Python: what C types do at their end is their own."""
     method = finalizer_of(kind)
     return method is not None and type(method) is not WrapperDescriptorType
-
-
-def _named(kinds: Iterable[type]) -> tuple[str, ...]:
-    """Return the names of some of the *kinds*, in order."""
-    return tuple(sorted(set(map(full_name, kinds)))[:TYPES])
 
 
 def referrers(things: Sequence[Any], cap: int) -> dict[str, dict[str, int]]:
@@ -166,8 +175,12 @@ def referrers(things: Sequence[Any], cap: int) -> dict[str, dict[str, int]]:
         things: What is referred to; what holds them is left out.
 
         cap: Types that are named for each, those with most objects first.
+
+    Returns:
+        By the whole name of the type, which is not to be shown as it is.
     """
     gc.unfreeze()
+    of_class = _names().of_class
     names = {id(thing): full_name(type(thing)) for thing in things}
     found: dict[str, list[str]] = {}
     objects = tracked()
@@ -179,7 +192,7 @@ def referrers(things: Sequence[Any], cap: int) -> dict[str, dict[str, int]]:
             if one is things or one is gc.garbage:
                 continue
             for name in {names.get(id(other)) for other in gc.get_referents(one)} - {None}:
-                found.setdefault(str(name), []).append(full_name(type(one)))
+                found.setdefault(str(name), []).append(of_class(type(one)))
     return {name: dict(ranked(others)[:cap]) for name, others in found.items()}
 
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 Thing = TypeVar("Thing")
 
-_NAME_LIMIT = 200
+NAME_LIMIT = 200
+"""Characters of the name of a class that are shown."""
 
 # The getters of ``type`` itself, which no metaclass can override.
 _name_of = type.__dict__["__qualname__"].__get__
@@ -25,7 +26,7 @@ _bases_of = type.__dict__["__mro__"].__get__
 _members_of = type.__dict__["__dict__"].__get__
 _flags_of = type.__dict__["__flags__"].__get__
 
-_HAVE_GC = 1 << 14
+_IMMUTABLE, _HEAP, _HAVE_GC = 1 << 8, 1 << 9, 1 << 14
 _MANAGED_WEAKREF, _MANAGED_DICT = 1 << 3, 1 << 4
 _POINTER = 8
 
@@ -34,13 +35,13 @@ def full_name(kind: type) -> str:
     """Return module and qualified name of a type, without the module where it is a builtin."""
     module = module_of(kind)
     where = f"{module}." if module and module != "builtins" else ""
-    return f"{where}{_name_of(kind)}"[:_NAME_LIMIT]
+    return f"{where}{_name_of(kind)}"[:NAME_LIMIT]
 
 
-def short_name(kind: type) -> str:
-    """Return the last part of the name of a type."""
+def qualified_name(kind: type) -> str:
+    """Return the name of a type with what it is defined in, without its module."""
     name: str = _name_of(kind)
-    return name.rpartition(".")[2]
+    return name
 
 
 def module_of(kind: type) -> str:
@@ -135,6 +136,11 @@ def is_a(thing: object, *kinds: type) -> bool:
 def is_derived(kind: type, *kinds: type) -> bool:
     """Return whether a class is one of *kinds* or inherits from one."""
     return any(base is one for base in _bases_of(kind) for one in kinds)
+
+
+def is_immutable(kind: type) -> bool:
+    """Return whether a type was made in C for good: its name stands in somebody's source."""
+    return not _flags_of(kind) & _HEAP or bool(_flags_of(kind) & _IMMUTABLE)
 
 
 def is_collected(kind: type) -> bool:

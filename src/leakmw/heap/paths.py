@@ -89,7 +89,7 @@ def _joined(steps: list[Step]) -> str:
 def _steps(names: Names, way: Sequence[Any], owner: object) -> Iterator[Step]:
     root, *things = way
     if root.kind == "module":
-        yield Step(root.name, starts=True)
+        yield Step(names.of_module(root.name), starts=True)
     elif root.kind == "outside":
         yield Step("held outside of Python", starts=True)
     for index, thing in enumerate(things):
@@ -135,7 +135,7 @@ def _edge(names: Names, way: Sequence[Any], child: Any) -> str:
     if is_a(parent, FrameType, *SUSPENDED):
         return _variable(names, parent, child)
     if type(parent) is tuple and is_a(above, FunctionType):
-        return _in_closure(above, parent, child)
+        return _in_closure(names, above, parent, child)
     return _in_instance(names, parent, child)
 
 
@@ -163,8 +163,8 @@ def _variable(names: Names, holder: Any, child: object) -> str:
     return next((f"{ARROW}local {names.shown(name)}" for name in held), "")
 
 
-def _in_closure(function: Any, closure: tuple[Any, ...], child: object) -> str:
+def _in_closure(names: Names, function: Any, closure: tuple[Any, ...], child: object) -> str:
     if closure is not function.__closure__:
         return f"{ARROW}default value"
     cells = zip(code_of(function).co_freevars, closure, strict=False)
-    return next((f"{ARROW}cell {name}" for name, cell in cells if cell is child), "")
+    return next((f"{ARROW}cell {names.shown(name)}" for name, cell in cells if cell is child), "")

@@ -47,6 +47,7 @@ def report_document(report: Report) -> Document:
             "service": report.service,
             "version": report.version,
             "worker": _worker(report.worker),
+            "workers": report.workers,
             "engine": _engine(report.engine),
             "window": {
                 "from": _moment(report.window.start),

@@ -11,7 +11,7 @@ from leakmw.report.log import Log
 from leakmw.report.wording import nearest, pace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from leakmw.records import Change, Finding, Frame, Report, Worker
     from leakmw.report.log import Failed, Level
@@ -56,18 +56,29 @@ class Events:
             "schema_version": SCHEMA_VERSION,
         }
 
-    def report(self, report: Report, changes: Sequence[Change] = ()) -> None:
-        """Say *report*, and which findings have come to another state with it."""
-        try:
-            about = {"report_id": report.id, "report_path": self._path, **self._origin}
-            left = report.memory.seconds_to_limit
-            forecast = {"seconds_to_limit": left and left.estimate}
-            self._log.say("info", "leakmw.report", {**_report(report), **about})
-            for state, finding in changes:
-                fields = {**_finding(finding), **forecast, **about}
+    def report(self, report: Report) -> None:
+        """Say *report*."""
+        with self._going_on("events.report"):
+            self._log.say("info", "leakmw.report", {**_report(report), **self._about(report)})
+
+    def changes(self, report: Report, changes: Sequence[Change]) -> None:
+        """Say which findings have come to another state with *report*."""
+        left = report.memory.seconds_to_limit
+        forecast = {"seconds_to_limit": left and left.estimate, "workers": report.workers}
+        for state, finding in changes:
+            with self._going_on("events.changes"):
+                fields = {**_finding(finding), **forecast, **self._about(report)}
                 self._log.say(_LEVELS[state], f"leakmw.leak_{state}", fields)
+
+    @contextlib.contextmanager
+    def _going_on(self, where: str) -> Iterator[None]:
+        try:
+            yield
         except Exception as error:  # noqa: BLE001  # the monitor goes on whatever a report holds
-            self._failed("events.report", error)
+            self._failed(where, error)
+
+    def _about(self, report: Report) -> dict[str, object]:
+        return {"report_id": report.id, "report_path": self._path, **self._origin}
 
     def self_error(self, failure: Failure, count: int) -> None:
         """Say that a step of leakmw itself has failed, for the *count*-th time."""

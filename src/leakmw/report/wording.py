@@ -39,11 +39,10 @@ def facts(report: Report) -> Labelled:
     """Return who was looked at, how, when, and what that cost."""
     worker, engine = report.worker, report.engine
     cpu, memory = humane.share(engine.cost_ratio), humane.size(engine.own_bytes)
+    told = f"{worker.host}, pid {worker.pid}, up since {humane.moment(worker.started_at)}"
+    several = f"{report.workers} together, as told by {worker.host}, pid {worker.pid}"
     return (
-        (
-            "worker",
-            f"{worker.host}, pid {worker.pid}, up since {humane.moment(worker.started_at)}",
-        ),
+        ("workers", several) if report.workers > 1 else ("worker", told),
         ("window", f"{_span(report.window)}, until {humane.moment(report.window.end)}"),
         ("memory", _memory(report.memory)),
         ("limit", _limit(report.memory)),

@@ -19,12 +19,14 @@ class MemoryStore:
 
     Attributes:
         snapshots: Oldest first.
-        report: The latest, or ``None``.
+        report: The latest report on all workers that this one has made, or ``None``.
+        own: The latest report on this worker alone, or ``None``.
     """
 
     def __init__(self) -> None:
         self.snapshots: tuple[Snapshot, ...] = ()
         self.report: Report | None = None
+        self.own: Report | None = None
 
     def add(self, snapshot: Snapshot) -> None:
         """Keep *snapshot*, without what was made of its rows."""

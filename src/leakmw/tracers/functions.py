@@ -6,6 +6,7 @@ import re
 import sys
 import tokenize
 from functools import lru_cache
+from hashlib import blake2b
 from os import getcwd
 from os.path import abspath, sep
 from typing import NamedTuple
@@ -48,13 +49,16 @@ def described(traceback: Traceback) -> Traceback:
     """Fill in the functions of *traceback* and shorten its files to what imports call them."""
     roots = _roots()
     return tuple(
-        Frame(_short(frame.file, roots), frame.line, frame.function or function(frame))
-        for frame in traceback
+        Frame(_short(frame.file, roots), frame.line, _function(frame)) for frame in traceback
     )
 
 
+def _function(frame: Frame) -> str | None:
+    return None if _is_generated(frame.file) else frame.function or function(frame)
+
+
 def short(file: str) -> str:
-    """Return what imports call a file."""
+    """Return what imports call a file; of code made at run time, no name that it was given."""
     return _short(file, _roots())
 
 
@@ -117,7 +121,17 @@ def _roots() -> tuple[str, ...]:
     return tuple(sorted((folder.rstrip(sep) + sep for folder in folders), key=len, reverse=True))
 
 
+def _is_generated(file: str) -> bool:
+    return file.startswith("<") and file not in _PYTHONS and not file.startswith("<frozen ")
+
+
+_PYTHONS = {"<string>", "<stdin>"}
+"""What Python calls code of which it is told no file."""
+
+
 def _short(file: str, roots: tuple[str, ...]) -> str:
+    if _is_generated(file):  # the name may be a value of the app
+        return f"<generated {blake2b(file.encode(errors='replace'), digest_size=3).hexdigest()}>"
     for root in roots:
         if file.startswith(root):
             return file[len(root) :]

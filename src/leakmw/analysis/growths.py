@@ -1,0 +1,326 @@
+"""From kept snapshots to what grew, at each place and endpoint, and to what that is.
+
+The windows of one worker, or of several together, are judged alike.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from leakmw.analysis.attribution import attribute, windows
+from leakmw.analysis.fitting import ratio
+from leakmw.analysis.fragmentation import idle
+from leakmw.analysis.native import outside
+from leakmw.analysis.series import comparable
+from leakmw.analysis.survival import added
+from leakmw.analysis.together import Seen, Total, key, together
+from leakmw.analysis.verdicts import judge
+from leakmw.records import (
+    Diff,
+    Estimate,
+    Growth,
+    Snapshot,
+    SnapshotError,
+    Traceback,
+    Verdict,
+    Window,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from leakmw.analysis.attribution import Share, Windows
+    from leakmw.analysis.fragmentation import Idle
+    from leakmw.analysis.survival import Survival
+    from leakmw.analysis.verdicts import Judgement
+    from leakmw.records import Glance
+
+MOST_SITES = 100
+"""Sites listed between two snapshots."""
+
+MOST_CANDIDATES = 200
+"""Possible findings handed over: more than anybody shows, also when some are ignored."""
+
+RANK = {verdict: rank for rank, verdict in enumerate([*Verdict, None])}
+"""Which verdict stands before which."""
+
+
+class Candidate(NamedTuple):
+    """A finding that has not been described yet."""
+
+    judgement: Judgement
+    growth: Growth
+    bytes_per_second: float
+    recycled: bool = False
+    native: bool = False
+
+    @property
+    def grows(self) -> bool:
+        """Whether it has not stopped."""
+        return self.judgement.verdict in {Verdict.LEAK, Verdict.SUSPECT}
+
+    def noting(self, said: str) -> Candidate:
+        """Return it with one more sentence of evidence, after the first."""
+        first, *others = self.judgement.evidence or ("",)
+        return self._replace(judgement=self.judgement._replace(evidence=(first, said, *others)))
+
+
+class Analysis(NamedTuple):
+    """What the kept snapshots say together.
+
+    Attributes:
+        window: From the first comparable snapshot to the last.
+        endpoints: Growth by endpoint, most growth first.
+        candidates: What may become findings, worst first.
+        collecting: Whether the garbage collector is on.
+        undecided: Whether glances at the C heap may tell whose growth there is.
+        idle: What nothing uses, if it is much.
+        seen: What other workers are told; ``None`` before the first window is over.
+    """
+
+    window: Window
+    endpoints: tuple[Growth, ...]
+    candidates: tuple[Candidate, ...]
+    collecting: bool = True
+    undecided: bool = False
+    idle: Idle | None = None
+    seen: Seen | None = None
+
+
+def analyse(snapshots: Sequence[Snapshot], glances: Sequence[Glance] = ()) -> Analysis:
+    """Find what grew over *snapshots*. Plain computing: it runs in a forked child where it can.
+
+    Args:
+        snapshots: Those kept, oldest first, at least one.
+
+        glances: At the C heap, between them.
+    """
+    snapshots = comparable(snapshots)
+    window = _window(snapshots[0], snapshots[-1])
+    if len(snapshots) == 1:
+        return Analysis(window, (), ())
+    seen = _seen(snapshots)
+    native = outside(snapshots, glances)
+    candidates = [*judged([seen]), *(_candidate(*one) for one in native.suspects)]
+    return Analysis(
+        window,
+        _totals(seen),
+        _worst(candidates),
+        collecting=seen.during.collections is not None,
+        undecided=native.undecided,
+        idle=idle(snapshots),
+        seen=seen.told(),
+    )
+
+
+def joined(analysis: Analysis, others: Sequence[Seen]) -> Analysis:
+    """Return what one worker's analysis and what others have seen say together.
+
+    Growth outside of Python's allocators stays what the one worker says of it.
+    """
+    several = [one for one in (analysis.seen, *others) if one is not None]
+    if not others:
+        return analysis
+    whole = together(several)
+    said = f"seen in {len(several)} workers together"
+    native = [one for one in analysis.candidates if one.native]
+    return analysis._replace(
+        window=Window(
+            start=datetime.fromtimestamp(whole.start, UTC),
+            end=datetime.fromtimestamp(whole.end, UTC),
+            visits=round(sum(whole.during.every_visit())),
+            seconds=whole.end - whole.start,
+        ),
+        endpoints=_totals(whole),
+        candidates=_worst([*(one.noting(said) for one in judged(several)), *native]),
+    )
+
+
+def judged(several: Sequence[Seen]) -> list[Candidate]:
+    """Return what is to be said of each place that several workers have seen."""
+    whole, looked_at = together(several), together([one.looked_at() for one in several])
+    left = {key(share): share for share in looked_at.shares} if looked_at.during.seconds else {}
+    return [
+        _candidate(
+            share,
+            judge(
+                share,
+                whole.during,
+                (left[key(share)], looked_at.during) if key(share) in left else None,
+            ),
+            whole.during,
+        )
+        for share in whole.shares
+    ]
+
+
+def _worst(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
+    found = _explained([one for one in candidates if one.judgement.verdict is not None])
+    found.sort(key=lambda one: (RANK[one.judgement.verdict], -one.bytes_per_second))
+    return tuple(found[:MOST_CANDIDATES])
+
+
+def _seen(snapshots: Sequence[Snapshot]) -> Seen:
+    """Return what the windows between comparable snapshots show."""
+    first, last, during = snapshots[0], snapshots[-1], windows(snapshots)
+    shares = _merged(attribute(snapshots, during))
+    return Seen(
+        start=first.taken_at.timestamp(),
+        end=last.taken_at.timestamp(),
+        age=first.visits,
+        during=during,
+        shares=shares,
+        totals=_by_endpoint(shares, during),
+    )
+
+
+def _explained(found: list[Candidate]) -> list[Candidate]:
+    """Leave out recycled objects where something else grows: it is what has got them."""
+    grows = any(one.grows and not one.recycled for one in found)
+    return [one for one in found if not (grows and one.recycled)]
+
+
+def compare(
+    snapshots: Sequence[Snapshot],
+    older: Snapshot,
+    newer: Snapshot,
+    describe: Callable[[Traceback], Traceback],
+) -> Diff:
+    """Return the growth between two kept snapshots.
+
+    All windows kept help to tell the endpoints, also where the two are neighbors.
+
+    Args:
+        snapshots: Those kept, oldest first.
+
+        older: One of them.
+
+        newer: A later one.
+
+        describe: Fills functions into a traceback and shortens its files.
+
+    Raises:
+        SnapshotError: If the two cannot be compared.
+    """
+    kept = list(comparable(snapshots))
+    if older not in kept or newer not in kept:
+        raise SnapshotError(
+            "these snapshots cannot be compared: tracing was started anew between them, or the "
+            "app's own packages became known; compare later ones"
+        )
+    seen = _seen(kept).cut(slice(kept.index(older), kept.index(newer)))
+    moved = sorted(seen.shares, key=lambda share: -abs(sum(share.bytes)))[:MOST_SITES]
+    grown = [_growth(share, seen.during) for share in moved if any(share.bytes)]
+    sites = [described_growth(growth, describe) for growth in grown]
+    sites.sort(key=lambda growth: -growth.bytes)
+    return Diff(older=older, newer=newer, endpoints=_totals(seen), sites=tuple(sites))
+
+
+def _merged(shares: Iterable[Share]) -> list[Share]:
+    """Add up the places of one (endpoint, site); what holds most speaks for them."""
+    groups: dict[tuple[str, object], list[Share]] = defaultdict(list)
+    for share in shares:
+        groups[share.endpoint, share.place.site].append(share)
+    merged = []
+    for group in groups.values():
+        first = max(group, key=lambda share: abs(sum(share.bytes)))
+        merged.append(
+            first._replace(
+                bytes=[sum(column) for column in zip(*(s.bytes for s in group), strict=True)],
+                blocks=[sum(column) for column in zip(*(s.blocks for s in group), strict=True)],
+                margin=sum(share.margin for share in group),
+                variance=sum(share.variance for share in group),
+                survival=_whole_survival(group),
+            )
+        )
+    return merged
+
+
+def _whole_survival(group: Sequence[Share]) -> Survival | None:
+    known = [share.survival for share in group if share.survival is not None]
+    return added(known) if known and len(known) == len(group) else None
+
+
+def _candidate(share: Share, judgement: Judgement, during: Windows) -> Candidate:
+    return Candidate(
+        judgement=judgement,
+        growth=_growth(share, during),
+        bytes_per_second=sum(share.bytes) / sum(during.seconds),
+        recycled=share.place.recycled,
+        native=share.place.native,
+    )
+
+
+def described_growth(growth: Growth, describe: Callable[[Traceback], Traceback]) -> Growth:
+    """Return *growth* with functions in its traceback and with short names of files."""
+    site = growth.site and describe((growth.site,))[0]
+    return replace(growth, site=site, traceback=describe(growth.traceback))
+
+
+def _growth(share: Share, during: Windows) -> Growth:
+    visits, native = during.visits.get(share.endpoint), share.place.native
+    return Growth(
+        endpoint=share.endpoint,
+        visits=round(sum(visits or ())),
+        bytes=round(sum(share.bytes)),
+        blocks=None if native else round(sum(share.blocks)),
+        bytes_per_request=_per_request(share, visits),
+        site=None if native else share.place.site,
+        traceback=share.traceback,
+    )
+
+
+def _per_request(share: Share, visits: list[float] | None) -> Estimate | None:
+    if not visits or not sum(visits):
+        return None
+    estimate, low, high = ratio(share.bytes, visits)
+    if low is None or high is None:
+        return Estimate(estimate, None, None)
+    return Estimate(
+        estimate, min(low, estimate - share.margin), max(high, estimate + share.margin)
+    )
+
+
+def _by_endpoint(shares: Iterable[Share], during: Windows) -> dict[str, Total]:
+    """Return the growth of every endpoint that was visited or grew."""
+    groups: dict[str, list[Share]] = {name: [] for name in during.visits}
+    for share in shares:
+        groups.setdefault(share.endpoint, []).append(share)
+    none = [[0.0] * len(during.seconds)]
+    return {
+        name: Total(
+            [sum(column) for column in zip(*([s.bytes for s in group] or none), strict=True)],
+            [sum(column) for column in zip(*([s.blocks for s in group] or none), strict=True)],
+        )
+        for name, group in groups.items()
+    }
+
+
+def _totals(seen: Seen) -> tuple[Growth, ...]:
+    """Return the growth of every endpoint, most growth first."""
+    totals = [_total(name, *total, seen.during) for name, total in seen.totals.items()]
+    totals.sort(key=lambda growth: (-growth.bytes, growth.endpoint))
+    return tuple(totals)
+
+
+def _total(name: str, sizes: list[float], counts: list[float], during: Windows) -> Growth:
+    visits = during.visits.get(name)
+    return Growth(
+        endpoint=name,
+        visits=round(sum(visits or ())),
+        bytes=round(sum(sizes)),
+        blocks=round(sum(counts)),
+        bytes_per_request=ratio(sizes, visits) if visits and sum(visits) else None,
+    )
+
+
+def _window(first: Snapshot, last: Snapshot) -> Window:
+    return Window(
+        start=first.taken_at,
+        end=last.taken_at,
+        visits=last.visits - first.visits,
+        seconds=last.clock - first.clock,
+    )

@@ -1,0 +1,205 @@
+"""The windows of several workers of one app as one history.
+
+A window is an observation whichever worker made it, so those of all workers are laid one after
+the other, in the order of the age that their worker had: what warms up or fills does so early in
+each worker's life, and what leaks goes on in all of them. Four workers need a quarter of the time.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate
+from typing import TYPE_CHECKING, NamedTuple
+
+from leakmw.analysis.attribution import Share, Windows
+from leakmw.analysis.survival import Survival, Turnover
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+TOLD = 48
+"""Places that a worker tells the others of, those that grew most."""
+
+TOLD_ENDPOINTS = 100
+"""Endpoints whose growth it tells, those that grew or shrank most."""
+
+LEAST_TOLD = 1 << 10
+"""Growth in bytes below which it does not tell of a place."""
+
+
+class Total(NamedTuple):
+    """What one endpoint grew by in each window, at all places together."""
+
+    bytes: list[float]
+    blocks: list[float]
+
+
+class Seen(NamedTuple):
+    """What one worker has seen, or several together.
+
+    Attributes:
+        start: Seconds since the epoch at the first snapshot.
+        end: At the last one.
+        age: Visits of the worker at the first.
+        during: The windows between all.
+        shares: The growth of each (endpoint, site).
+        totals: The growth of each endpoint.
+    """
+
+    start: float
+    end: float
+    age: float
+    during: Windows
+    shares: list[Share]
+    totals: dict[str, Total]
+
+    def told(self) -> Seen:
+        """Return what other workers are told of it: what may matter to them."""
+        shares = [one for one in self.shares if not one.place.native and _grew(one) >= LEAST_TOLD]
+        shares.sort(key=_grew, reverse=True)
+        names = sorted(self.totals, key=lambda name: -abs(sum(self.totals[name].bytes)))
+        return self._replace(
+            shares=shares[:TOLD],
+            totals={name: self.totals[name] for name in names[:TOLD_ENDPOINTS]},
+        )
+
+    def cut(self, part: slice) -> Seen:
+        """Return what was seen over the windows of *part*, from the first on."""
+        return self._replace(
+            during=self.during.cut(part),
+            shares=[share.cut(part) for share in self.shares],
+            totals={
+                name: Total(total.bytes[part], total.blocks[part])
+                for name, total in self.totals.items()
+            },
+        )
+
+    def looked_at(self) -> Seen:
+        """Return what the last full collection has seen, too."""
+        return self.cut(slice(self.during.looked_at()))
+
+
+def _grew(share: Share) -> float:
+    return max(sum(share.bytes), sum(share.survival.bytes.net()) if share.survival else 0.0)
+
+
+def together(several: Sequence[Seen]) -> Seen:
+    """Return what several workers have seen as what one would have.
+
+    The last windows of all of them become one: nothing has had the time to outlive them.
+
+    Args:
+        several: The one first whose word counts where they differ.
+    """
+    everyone = [one for one in several if one.during.seconds] or several[:1]
+    first, *others = everyone
+    if not others:
+        return first
+    order = _Order(everyone)
+    names = dict.fromkeys(name for one in everyone for name in one.during.visits)
+    during = Windows(
+        visits={
+            name: order.laid([one.during.visits.get(name) for one in everyone]) for name in names
+        },
+        seconds=order.laid([one.during.seconds for one in everyone]),
+        in_flight=max(one.during.in_flight for one in everyone),
+        collections=_collections(order, everyone),
+    )
+    return Seen(
+        start=min(one.start for one in everyone),
+        end=max(one.end for one in everyone),
+        age=first.age,
+        during=during,
+        shares=_shares(order, everyone),
+        totals=_totals(order, everyone),
+    )
+
+
+class _Order:
+    """Lays columns of several workers one after the other, by age.
+
+    Args:
+        everyone: Each with at least one window.
+    """
+
+    def __init__(self, everyone: Sequence[Seen]) -> None:
+        ages = [
+            (age, index, window)
+            for index, one in enumerate(everyone)
+            for window, age in enumerate(list(accumulate(_visits(one), initial=one.age))[1:-1])
+        ]
+        self._places = [(index, window) for _, index, window in sorted(ages)]
+
+    def laid(self, columns: Sequence[Sequence[float] | None]) -> list[float]:
+        """Return the columns as one; the last entries of all of them add up to the last."""
+        return [*self.settled(columns), sum(column[-1] for column in columns if column)]
+
+    def settled(self, columns: Sequence[Sequence[float] | None]) -> list[float]:
+        """Return the columns as one, without the last window; nothing grew where there is none."""
+        return [
+            column[window] if (column := columns[index]) else 0.0 for index, window in self._places
+        ]
+
+
+def _visits(one: Seen) -> list[float]:
+    return one.during.every_visit() if one.during.visits else [0.0] * len(one.during.seconds)
+
+
+def _collections(order: _Order, everyone: Sequence[Seen]) -> list[float] | None:
+    """Return the collections in each window; ``None`` where one of the workers has none at all."""
+    columns = [one.during.collections for one in everyone]
+    return None if None in columns else order.laid(columns)
+
+
+def key(share: Share) -> tuple[str, str, int, bool]:
+    """Return what names a share in all workers alike."""
+    site = share.place.site
+    return share.endpoint, site.file, site.line, share.place.recycled
+
+
+def _shares(order: _Order, everyone: Sequence[Seen]) -> list[Share]:
+    known = [{key(share): share for share in one.shares} for one in everyone]
+    keys = dict.fromkeys(name for shares in known for name in shares)
+    return [_share(order, [shares.get(name) for shares in known]) for name in keys]
+
+
+def _share(order: _Order, group: Sequence[Share | None]) -> Share:
+    there = [share for share in group if share is not None]
+    most = max(there, key=lambda share: abs(sum(share.bytes)))
+    return there[0]._replace(
+        traceback=most.traceback,
+        bytes=order.laid([share and share.bytes for share in group]),
+        blocks=order.laid([share and share.blocks for share in group]),
+        variance=sum(share.variance for share in there),
+        solved=any(share.solved for share in there),
+        margin=max(share.margin for share in there),
+        survival=_survival(order, group, there),
+    )
+
+
+def _survival(
+    order: _Order, group: Sequence[Share | None], there: Sequence[Share]
+) -> Survival | None:
+    if any(share.survival is None for share in there):
+        return None
+
+    def laid(unit: Callable[[Survival], Turnover]) -> Turnover:
+        turnovers = [unit(share.survival) if share and share.survival else None for share in group]
+        return Turnover(
+            *(
+                order.settled([turnover and turnover[column] for turnover in turnovers])
+                for column in range(len(Turnover._fields))
+            )
+        )
+
+    return Survival(laid(lambda one: one.bytes), laid(lambda one: one.blocks))
+
+
+def _totals(order: _Order, everyone: Sequence[Seen]) -> dict[str, Total]:
+    totals = [one.totals for one in everyone]
+    return {
+        name: Total(
+            order.laid([(name in total and total[name].bytes) or None for total in totals]),
+            order.laid([(name in total and total[name].blocks) or None for total in totals]),
+        )
+        for name in dict.fromkeys(name for total in totals for name in total)
+    }

@@ -1,0 +1,150 @@
+"""One process's connection to the store: opened late, on one thread, and mended by itself.
+
+A connection must not be used in a forked child, nor closed there: SQLite's locks are the parent's.
+So a child leaves what it has inherited alone and opens its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from leakmw.store import schema
+from leakmw.store.failure import BrokenError, StoreError, explained
+from leakmw.store.files import made_private
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+PATIENCE_SECONDS = 1.0
+"""How long the background thread waits for another process that writes."""
+
+_inherited: list[sqlite3.Connection] = []
+"""What a forked child must not close; nothing else refers to it any more."""
+
+
+class Database:
+    """The store's file.
+
+    Args:
+        file: Its path.
+
+    Attributes:
+        opened: How often it was opened: what was told to one file may be missing in the next.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.opened = 0
+        self._connection: sqlite3.Connection | None = None
+        self._inode = 0
+        self._pid = os.getpid()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Have all that is done in the block happen, or nothing of it.
+
+        Raises:
+            StoreError: If the store cannot be used now.
+        """
+        with self._told():
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Read in the block; what others write meanwhile may be seen in part of it.
+
+        Raises:
+            StoreError: If the store cannot be used now.
+        """
+        with self._told():
+            yield self._open()
+
+    def changes(self) -> int:
+        """Return a number that is another one whenever somebody else has written.
+
+        Raises:
+            StoreError: If the store cannot be used now.
+        """
+        with self.reading() as connection:
+            version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def close(self) -> None:
+        """Close it; the next use opens it again."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if self._pid != os.getpid():
+            _inherited.append(connection)
+            return
+        with suppress(sqlite3.Error):
+            connection.close()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.close()
+            told = explained(error, self.file)
+            if isinstance(told, BrokenError):
+                self._set_aside()
+            raise told from error
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is not None and self._is_there():
+            return self._connection
+        self.close()
+        made_private(self.file)
+        self._inode, self._pid = self.file.stat().st_ino, os.getpid()
+        # the thread that opens it is the one that uses it
+        connection = sqlite3.connect(self.file, timeout=PATIENCE_SECONDS, isolation_level=None)
+        self._connection = connection
+        schema.prepare(connection, self.file)
+        self.opened += 1
+        return connection
+
+    def _is_there(self) -> bool:
+        """Return whether the file that is open still is the one at its path."""
+        try:
+            return self.file.stat().st_ino == self._inode
+        except OSError:
+            return False
+
+    def _set_aside(self) -> None:
+        """Rename a broken file, unless another worker has done so already."""
+        lock = self.file.with_name(f"{self.file.name}-lock")
+        with suppress(OSError), lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            if self._is_there():
+                stamp = time.strftime("%Y%m%dT%H%M%S")
+                for ending in ("-wal", "-shm", ""):
+                    old = self.file.with_name(f"{self.file.name}{ending}")
+                    with suppress(FileNotFoundError):
+                        old.rename(f"{old}.broken-{stamp}-{os.getpid()}")
+
+
+def usable(file: Path) -> str | None:
+    """Return why the store *file* cannot be used; ``None`` if it can."""
+    database = Database(file)
+    try:
+        with database.transaction():
+            return None
+    except StoreError as error:
+        return str(error)
+    finally:
+        database.close()

@@ -1,0 +1,350 @@
+"""What all workers of an app on a host know together.
+
+Used by the background thread alone. What could not be written is written with the next snapshot.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from leakmw.records import WorkerStatus
+from leakmw.store import profiles
+from leakmw.store.cadence import cadence
+from leakmw.store.codec import decoded, encoded
+from leakmw.store.failure import FullError, StoreError
+from leakmw.store.profiles import Stacks
+from leakmw.store.pruning import prune
+from leakmw.store.remembering import count, remember, remembered, visits
+from leakmw.store.view import View, is_alive
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from leakmw.records import Profile, Remembered, Report, Traceback, Worker
+    from leakmw.store.database import Database
+
+Outcome = TypeVar("Outcome")
+
+UNITED = 64
+"""Workers whose windows are looked at together, those alive first, then the latest."""
+
+PRUNE_EVERY = 64
+"""Snapshots of a worker after which it looks for what is to be forgotten."""
+
+UNITE_SECONDS = 1.0
+"""The least time between two reports on all workers."""
+
+UNITE_SHARE = 200.0
+"""That time as a multiple of what such a report has taken: half a per cent of one core."""
+
+MOST_UNITE_SECONDS = 3600.0
+"""Further ahead no next report can have been planned."""
+
+LISTED = 64
+"""Workers that are listed."""
+
+
+class Told(NamedTuple):
+    """What a worker tells all others at a snapshot.
+
+    Attributes:
+        status: Of the worker.
+        visits: Its visits since it started, by endpoint.
+        seen: Its windows, packed; ``None`` before the first is over.
+        report: Its own report.
+        profile: Its live memory.
+    """
+
+    status: WorkerStatus
+    visits: Mapping[str, int]
+    seen: bytes | None
+    report: Report
+    profile: Profile
+
+
+class SharedStore:
+    """What this process tells the others, and what it learns from them.
+
+    Args:
+        database: The file.
+
+        release: The version of the app: only workers of one are looked at together.
+
+        lives: Says whether a process lives; ``None`` if it is on another host.
+
+        describe: Fills functions into a traceback and shortens its files.
+
+    Attributes:
+        view: What was read last.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        release: str,
+        lives: Callable[[Worker], bool | None],
+        describe: Callable[[Traceback], Traceback],
+    ) -> None:
+        self.view = View()
+        self._database = database
+        self._release = release
+        self._lives = lives
+        self._stacks = Stacks(describe)
+        self._opened = 0
+        self._me = 0
+        self._told: dict[str, int] = {}
+        self._times = 0
+        self._changes = (0, 0)
+
+    @property
+    def me(self) -> int:
+        """The id of this worker in the store; 0 before it has one."""
+        return self._me
+
+    @property
+    def file(self) -> Path:
+        """Where the store lies."""
+        return self._database.file
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def publish(self, told: Told) -> bool:
+        """Tell the others of a snapshot.
+
+        Returns:
+            Whether it is this worker's turn to report on all of them.
+
+        Raises:
+            StoreError: If it cannot be told now.
+        """
+        try:
+            with self._database.transaction() as connection:
+                self._register(connection, told.status)
+                self._count(connection, told.visits)
+                self._write(connection, told)
+                self._times += 1
+                if self._times % PRUNE_EVERY == 1:
+                    self._reap(connection)
+                    prune(connection)
+                return self._has_turn(connection)
+        except StoreError as error:
+            self._stacks.forget()
+            self._me = 0  # what was rolled back is written anew
+            if isinstance(error, FullError):
+                self._make_room()
+            raise
+
+    def speak(self, status: WorkerStatus, visits: Mapping[str, int]) -> None:
+        """Tell the others that this worker lives, and what was visited.
+
+        Raises:
+            StoreError: If it cannot be told now.
+        """
+        with self._database.transaction() as connection:
+            self._register(connection, status)
+            self._count(connection, visits)
+            connection.execute(
+                "UPDATE worker SET seen_at = ?, visits = ?, status = ? WHERE id = ?",
+                (time.time(), status.visits, encoded(status), self._me),
+            )
+            self._reap(connection)
+
+    def has_turn(self) -> bool:
+        """Return whether it is this worker's turn to report on all of them.
+
+        Raises:
+            StoreError: If that cannot be told now.
+        """
+        with self._database.transaction() as connection:
+            return self._has_turn(connection)
+
+    def others(self, known: Mapping[int, int], engine: str) -> list[tuple[int, int, bytes | None]]:
+        """Return what the other workers have seen.
+
+        Args:
+            known: The number of what this worker has read of each, by id.
+
+            engine: Name of the tracer: only what the same one has seen can be put together.
+
+        Returns:
+            Id and number of each, and what it has seen where that is not *known*.
+
+        Raises:
+            StoreError: If it cannot be read now.
+        """
+        with self._database.reading() as connection:
+            every = connection.execute(
+                "SELECT id, seen_number FROM worker WHERE release = ? AND engine = ? AND id <> ? "
+                "AND seen IS NOT NULL ORDER BY ended_at IS NOT NULL, seen_at DESC LIMIT ?",
+                (self._release, engine, self._me, UNITED),
+            ).fetchall()
+            query = "SELECT seen FROM worker WHERE id = ?"
+            return [
+                (
+                    worker,
+                    number,
+                    None
+                    if known.get(worker) == number
+                    else connection.execute(query, (worker,)).fetchone()[0],
+                )
+                for worker, number in every
+            ]
+
+    def unite(
+        self,
+        conclude: Callable[
+            [Mapping[str, Remembered], Mapping[str, int], Mapping[str, int]],
+            tuple[Mapping[str, Remembered], Report, Outcome],
+        ],
+        seconds: float,
+    ) -> Outcome:
+        """Change what is remembered of findings, and the report on all workers, in one step.
+
+        Args:
+            conclude: Gets what is remembered, the visits of each endpoint, and those of this
+                version of the app; returns what is to be remembered, the report, and anything.
+
+            seconds: What it took to look at all workers together.
+
+        Raises:
+            StoreError: If it cannot be written now: then nothing has changed.
+        """
+        with self._database.transaction() as connection:
+            known = remembered(connection)
+            now, report, outcome = conclude(
+                known, visits(connection), visits(connection, self._release)
+            )
+            remember(connection, known, now)
+            united = encoded(report)
+            connection.execute(
+                "UPDATE united SET report = ?, next_at = ?",
+                (united, time.time() + max(UNITE_SECONDS, UNITE_SHARE * seconds)),
+            )
+        self.view = self.view._replace(united=united)
+        return outcome
+
+    def look(self) -> bool:
+        """Read what others have written; say whether there was anything.
+
+        Raises:
+            StoreError: If it cannot be read now.
+        """
+        changes = self._database.changes()
+        if (self._database.opened, changes) == self._changes:
+            return False
+        self.refresh()
+        self._changes = self._database.opened, changes
+        return True
+
+    def refresh(self) -> None:
+        """Read what is known of all workers.
+
+        Raises:
+            StoreError: If it cannot be read now.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                "SELECT id, status, ended_at FROM worker "
+                "ORDER BY ended_at IS NOT NULL, seen_at DESC LIMIT ?",
+                (LISTED,),
+            ).fetchall()
+            (united,) = connection.execute("SELECT report FROM united").fetchone()
+        self.view = View(rows, united)
+
+    def every(self, most: int) -> int:
+        """Return after how many visits a snapshot tells most, at *most* that many.
+
+        Raises:
+            StoreError: If that cannot be told now.
+        """
+        with self._database.reading() as connection:
+            return cadence(connection, self._release, most)
+
+    def profiles(self) -> tuple[Profile, ...]:
+        """Return the latest profile of each live worker.
+
+        Raises:
+            StoreError: If they cannot be read now.
+        """
+        self.refresh()
+        with self._database.reading() as connection:
+            return profiles.read(connection, dict(self.view.living(self._lives)))
+
+    def _register(self, connection: sqlite3.Connection, status: WorkerStatus) -> None:
+        if self._me and self._opened == self._database.opened:
+            return
+        self._stacks.forget()
+        if self._opened != self._database.opened:
+            self._told = {}
+        found = connection.execute(
+            "INSERT INTO worker (host, pid, release, seen_at, status) VALUES (?, ?, ?, ?, ?) "
+            "RETURNING id",
+            (status.worker.host, status.worker.pid, self._release, time.time(), encoded(status)),
+        ).fetchone()
+        self._me, self._opened = found[0], self._database.opened
+
+    def _count(self, connection: sqlite3.Connection, counts: Mapping[str, int]) -> None:
+        """Add the visits since the last time."""
+        more = {
+            name: visits - self._told.get(name, 0)
+            for name, visits in counts.items()
+            if visits > self._told.get(name, 0)
+        }
+        count(connection, self._release, more)
+        self._told.update({name: counts[name] for name in more})
+
+    def _write(self, connection: sqlite3.Connection, told: Told) -> None:
+        status = told.status
+        connection.execute(
+            "UPDATE worker SET engine = ?, visits = ?, seen_at = ?, status = ?, report = ?, "
+            "seen = ?, seen_number = ? WHERE id = ?",
+            (
+                told.report.engine.name,
+                status.visits,
+                time.time(),
+                encoded(status),
+                encoded(told.report),
+                told.seen,
+                status.snapshots,
+                self._me,
+            ),
+        )
+        self._stacks.put(connection, self._me, status.snapshots, told.profile)
+
+    def _has_turn(self, connection: sqlite3.Connection) -> bool:
+        now = time.time()
+        changed = connection.execute(
+            # a clock that was set back must not stop it for good
+            "UPDATE united SET next_at = ? WHERE next_at <= ? OR next_at > ?",
+            (now + UNITE_SECONDS, now, now + MOST_UNITE_SECONDS),
+        )
+        return changed.rowcount > 0 or not self._has_company(connection)
+
+    def _has_company(self, connection: sqlite3.Connection) -> bool:
+        """Return whether another worker lives, as far as is known without looking."""
+        found = connection.execute(
+            "SELECT 1 FROM worker WHERE ended_at IS NULL AND id <> ? LIMIT 1", (self._me,)
+        )
+        return found.fetchone() is not None
+
+    def _reap(self, connection: sqlite3.Connection) -> None:
+        """Note the end of those that live no more."""
+        rows = connection.execute(
+            "SELECT id, status FROM worker WHERE ended_at IS NULL"
+        ).fetchall()
+        ended = [
+            (time.time(), worker)
+            for worker, text in rows
+            if worker != self._me and not is_alive(decoded(WorkerStatus, text), self._lives)
+        ]
+        connection.executemany("UPDATE worker SET ended_at = ? WHERE id = ?", ended)
+
+    def _make_room(self) -> None:
+        with suppress(StoreError), self._database.transaction() as connection:
+            prune(connection, hard=True)
