@@ -134,7 +134,11 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=1_000_000)
     requests: int = parser.parse_args().requests
     tracemalloc.start(FRAMES)
-    chosen: dict[str, Any] = {"frames": FRAMES, "max_endpoints": ENDPOINTS}
+    chosen: dict[str, Any] = {
+        "frames": FRAMES,
+        "max_endpoints": ENDPOINTS,
+        "store": "memory",
+    }
     rows, small = [], []
     for title, face, ask in (
         ("WSGI", WsgiFace(wsgi_app, **chosen), ask_wsgi),

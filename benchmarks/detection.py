@@ -65,7 +65,7 @@ def run(size: int, seed: int, settings: dict[str, Any]) -> tuple[int, list[tuple
 
     from leakmw.wsgi import LeakMiddleware
 
-    face = LeakMiddleware(app_that_leaks(size), **settings)
+    face = LeakMiddleware(app_that_leaks(size), store="memory", **settings)
     chance = random.Random(seed)  # noqa: S311  # no secret
     paths = ("/leak", *HEALTHY)
     environs = {path: EnvironBuilder(path).get_environ() for path in paths}

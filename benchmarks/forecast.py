@@ -40,7 +40,7 @@ async def live(megabytes: int, seed: int) -> None:
     async def app(scope: Any, _receive: object, _send: object) -> None:
         kept.append(bytes(4000 if scope["path"] == "/leak" else 500))
 
-    face = LeakMiddleware(app, every=500)
+    face = LeakMiddleware(app, every=500, store="memory")
     chance = random.Random(seed)  # noqa: S311  # no secret
     limit = psutil.Process().memory_info().vms + (megabytes << 20)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

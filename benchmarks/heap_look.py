@@ -99,7 +99,8 @@ def measure(ticker: Ticker, monitor: Monitor, rounds: int) -> list[tuple[str, st
 
 def look(objects: int, rounds: int) -> None:
     """Print a table for a threaded app and one for an event loop."""
-    wsgi, asgi = WsgiFace(wsgi_app, every=NEVER), AsgiFace(asgi_app, every=NEVER)
+    wsgi = WsgiFace(wsgi_app, every=NEVER, store="memory")
+    asgi = AsgiFace(asgi_app, every=NEVER, store="memory")
     kept = heap(objects)
     print(f"About {objects:,} objects. {machine()}\n")
     for title, ticker, monitor in (

@@ -6,6 +6,7 @@ import ctypes
 import os
 import socket
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -117,10 +118,16 @@ def on_core(core: int) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+STORES = tempfile.TemporaryDirectory(prefix="leakmw-stores-")
+"""Where the apps keep their histories."""
+
+
 def environment(variant: str, settings: Mapping[str, object]) -> Mapping[str, str]:
     """Return the environment in which an app is *variant*, with no settings but these."""
     inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    given = {f"{PREFIX}{name.upper()}": str(value) for name, value in settings.items()}
+    # each app has a history of its own
+    own = {"store": f"{tempfile.mkdtemp(dir=STORES.name)}/store.db"}
+    given = {f"{PREFIX}{name.upper()}": str(value) for name, value in {**own, **settings}.items()}
     return inherited | given | {VARIANT: variant, "PYTHONHASHSEED": "0"}
 
 

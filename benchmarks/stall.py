@@ -207,8 +207,9 @@ def _seconds(seconds: list[float]) -> str:
 
 def look(blocks: int, gigabytes: float | None, engine: str, rounds: int) -> None:
     """Print a table for a threaded app and one for an event loop."""
-    wsgi = WsgiFace(wsgi_app, every=NEVER, engine=engine, frames=FRAMES)
-    asgi = AsgiFace(asgi_app, every=NEVER, engine=engine, frames=FRAMES)
+    chosen: dict[str, Any] = {"engine": engine, "frames": FRAMES}
+    wsgi = WsgiFace(wsgi_app, every=NEVER, store="memory", **chosen)
+    asgi = AsgiFace(asgi_app, every=NEVER, store="memory", **chosen)
     for monitor in (wsgi.monitor, asgi.monitor):
         monitor.take_snapshot(120)  # what is born from now on is traced
     size = round(gigabytes * 1e9 * BLOCKS_EACH / blocks) if gigabytes else SMALL

@@ -10,7 +10,9 @@ import sys
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import psutil
@@ -73,7 +75,9 @@ settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """No setting of the developer's own shell reaches a test.
 
     The exact tracer sees each block, so that a test needs but few of them; what is said of samples
@@ -84,6 +88,7 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv(f"{PREFIX}ENGINE", "tracemalloc")
     monkeypatch.setenv(f"{PREFIX}STORE", "memory")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
 
 
 @pytest.fixture(autouse=True)
@@ -342,7 +347,12 @@ class ShopMonitor:
         )
         self.born: dict[int, Frame] = {}
         self.asked: list[tuple[str, Request]] = []
-        self.replies: dict[str, dict[Worker, Reply] | None] = {str(report.worker.pid): None}
+        here = report.worker
+        self.replies: dict[str, dict[Worker, Reply] | None] = {
+            str(here.pid): None,
+            f"{here.host}:{here.pid}": None,
+            "all": {here: Reply(200, "{}"), replace(here, pid=72): Reply(404, "{}")},
+        }
         self.peers: tuple[WorkerStatus, ...] = (
             WorkerStatus(
                 worker=report.worker,
@@ -562,3 +572,39 @@ def _row(path: str, size: int, *, in_visit: bool | None) -> Row:
 def history() -> History:
     """Return an empty history."""
     return History()
+
+
+@pytest.fixture
+def shop_url(admin: Service) -> Iterator[str]:
+    """Serve the admin endpoint of the shop on this machine; return its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # as http.server calls it
+            self._answer()
+
+        def do_POST(self) -> None:  # as http.server calls it
+            self._answer()
+
+        def _answer(self) -> None:
+            path, _, query = self.path.partition("?")
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers.get("content-length", 0)))
+            given = AdminRequest(self.command, path, query, headers, body)
+            answer = admin.handle(given) or AdminResponse(404, (), b"the app's own")
+            self.send_response(answer.status)
+            for name, value in answer.headers:
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/__leaks__"
+        finally:
+            server.shutdown()
+            thread.join()

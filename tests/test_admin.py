@@ -13,8 +13,13 @@ from hypothesis import strategies as st
 
 from leakmw.admin.messages import BODY_LIMIT, AdminRequest
 from leakmw.admin.service import CHANGES, CHANGES_SECONDS, Service
-from leakmw.records import SnapshotError
-from leakmw.report.document import diff_document, report_document, snapshot_document
+from leakmw.records import Reply, Request, SnapshotError, Worker
+from leakmw.report.document import (
+    diff_document,
+    report_document,
+    snapshot_document,
+    workers_document,
+)
 from leakmw.report.markdown import markdown
 from leakmw.report.text import text
 from leakmw.settings import Settings
@@ -32,6 +37,7 @@ READABLE = (
     ("/", "text/html; charset=utf-8"),
     ("/style.css", "text/css; charset=utf-8"),
     ("/api/report", "application/json"),
+    ("/api/workers", "application/json"),
     ("/api/snapshots", "application/json"),
     ("/api/snapshots/000000000001", "application/json"),
     ("/api/gc", "application/json"),
@@ -182,6 +188,89 @@ def test_the_page_comes_as_the_client_likes_it(ask: Ask, shop_report: Report) ->
 def test_the_report_is_the_published_document(ask: Ask, shop_report: Report) -> None:
     """The API hands out what ``leakmw.report`` makes of it."""
     assert json.loads(ask("GET", "/api/report").body) == report_document(shop_report)
+
+
+def test_the_workers_are_listed(ask: Ask, shop_monitor: Any) -> None:
+    """With what each has done and takes; one without a snapshot has neither engine nor memory."""
+    known = shop_monitor.peers[0]
+    other = replace(known.worker, pid=72)
+    early = replace(known, worker=other, alive=False, engine=None, memory=None, version=None)
+    shop_monitor.peers = (known, early)
+
+    document = json.loads(ask("GET", "/api/workers").body)
+
+    assert document == workers_document(shop_monitor.peers)
+    first, second = document["workers"]
+    assert first["worker"] == {"host": "web-1", "pid": 71, "started_at": "2026-11-22T10:00:00Z"}
+    assert (first["alive"], first["visits"], first["snapshots"]) == (True, 12_000, 3)
+    assert first["memory"]["rss_bytes"] == 222_298_112
+    assert (second["alive"], second["engine"], second["memory"]) == (False, None, None)
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("worker=71", 200, None),
+        ("worker=web-1:71", 200, None),
+        ("worker=all", 200, None),
+        ("worker=72", 404, "no_such_worker"),
+        ("worker=web-2:71", 404, "no_such_worker"),
+        ("worker=first", 400, "bad_query"),
+        ("worker=0", 400, "bad_query"),
+        ("worker=71&worker=72", 400, "bad_query"),
+    ],
+)
+@pytest.mark.parametrize(("method", "path"), [("GET", "report"), ("POST", "snapshots")])
+def test_a_worker_may_be_named(  # noqa: PLR0913  # two tables
+    ask: Ask, *, method: str, path: str, query: str, status: int, code: str | None
+) -> None:
+    """By its pid, or with its host; an unknown one is not answered for."""
+    response = ask(method, f"/api/{path}", query=query)
+    here = "worker=all" not in query
+
+    assert response.status == (201 if method == "POST" and status == 200 and here else status)
+    assert code is None or _error(response) == code
+
+
+def test_another_worker_answers_through_this_one(ask: Ask, shop_monitor: Any) -> None:
+    """What it says is handed on as it is; it is asked for itself alone."""
+    other = Worker(host="web-1", pid=72, started_at=shop_monitor.latest.taken_at)
+    shop_monitor.replies["72"] = {other: Reply(503, '{"error": {"code": "no_look"}}')}
+
+    response = ask("POST", "/api/heap", query="worker=72&x=y")
+
+    assert (response.status, json.loads(response.body)) == (503, {"error": {"code": "no_look"}})
+    assert shop_monitor.asked == [("72", Request("POST", "/api/heap", "x=y&worker=this"))]
+
+
+def test_all_workers_answer_beside_each_other(ask: Ask) -> None:
+    """Each with its own status."""
+    document = json.loads(ask("GET", "/api/gc", query="worker=all").body)
+
+    said = [(one["worker"]["pid"], one["status"], one["answer"]) for one in document["workers"]]
+    assert said == [(71, 200, {}), (72, 404, {})]
+
+
+def test_another_worker_that_does_not_answer_is_said(ask: Ask, shop_monitor: Any) -> None:
+    """With what it waited for."""
+    shop_monitor.refusal = SnapshotError("no answer of another worker within 25 s")
+
+    response = ask("GET", "/api/gc", query="worker=72")
+
+    assert (response.status, _error(response)) == (503, "no_answer")
+
+
+def test_what_others_ask_through_the_store_needs_no_token(
+    admin: Service, shop_monitor: Any
+) -> None:
+    """Who can write there is the same user; what is wrong gets the API's own errors."""
+    assert json.loads(shop_monitor.answer(Request("GET", "/api/report")).body)["id"]
+    assert shop_monitor.answer(Request("GET", "/api/nothing")).status == 404
+    assert shop_monitor.answer(Request("DELETE", "/api/report")).status == 405
+    assert [shop_monitor.answer(Request("POST", "/api/snapshots")).status for _ in range(7)] == [
+        *[201] * 6,
+        429,
+    ]
 
 
 @pytest.mark.parametrize("accept", [BROWSER, "text/plain", "text/markdown"])

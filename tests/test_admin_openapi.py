@@ -54,6 +54,7 @@ def _validator(name: str) -> Draft202012Validator:
     ("name", "path"),
     [
         ("report", "/api/report"),
+        ("workers", "/api/workers"),
         ("snapshots", "/api/snapshots"),
         ("snapshot", "/api/snapshots/000000000001"),
         ("diff", "/api/diff"),

@@ -322,3 +322,21 @@ def test_collections_are_shown_by_generation(shop_report: Report, shop_monitor: 
     ]
     assert "Since 2026-11-22 12:00:00 UTC" in shown.words
     assert "Garbage collector" not in Read(report_page(shop_report, ())).words
+
+
+def test_several_workers_have_a_table(shop_report: Report, shop_monitor: Any) -> None:
+    """One alone is told of with the process."""
+    (known,) = shop_monitor.peers
+    gone = replace(known, worker=replace(known.worker, pid=72), alive=False, memory=None)
+    shown = Read(report_page(shop_report, (), workers=(known, gone)))
+    place = shown.words.index("web-1:72")
+
+    assert shown.words[place + 1 : place + 6] == [
+        "1.4.2",
+        "gone since 2026-11-22 12:00:00 UTC",
+        "12,000",
+        "3",
+        "0",
+    ]
+    assert shown.words[shown.words.index("web-1:71") + 2] == "alive"
+    assert "Workers" not in Read(report_page(shop_report, (), workers=(known,))).words

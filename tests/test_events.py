@@ -89,6 +89,7 @@ def test_each_report_is_said(events: Events, shop_report: Report, stream: io.Str
         "site_line": 42,
         "site_function": "login",
         "growth_bytes": 4_508_876,
+        "growth_visits": 4012,
         "bytes_per_request": 1123.9,
         "sites": (
             "suspect POST /login shop/views.py:42 1.1 KiB/request, 45.5 MiB/hour; "

@@ -73,9 +73,7 @@ def _said(plain_logging: None, shop_report: Report) -> Callable[..., list[Event]
 
         structlog.configure(processors=[*processors, keep])
         say(events, shop_report)
-        events.report(
-            shop_report, [Change(State.CONFIRMED, one) for one in shop_report.findings[:1]]
-        )
+        events.changes(shop_report, [Change(State.CONFIRMED, shop_report.findings[0])])
         events.self_error(FAILURE, 1)
         return kept
 

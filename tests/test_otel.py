@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from leakmw.records import Route
 from leakmw.report.events import Events
 from leakmw.report.figures import FIGURES
 from leakmw.settings import Settings
+from leakmw.wsgi import LeakMiddleware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,8 +40,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(name="reader")
-def _reader() -> Iterator[InMemoryMetricReader]:
+def _reader(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemoryMetricReader]:
     """Return a reader of all that leakmw tells a meter provider."""
+    monkeypatch.setattr(otel, "SECONDS", 0.0)  # a test does not wait for what is new
     reader = InMemoryMetricReader()
     provider = MeterProvider(metric_readers=[reader])
     otel.instrument(provider)
@@ -116,9 +119,10 @@ class _Known(Monitor):
         """Return what the test chose."""
         return self._shop.workers()
 
-    def profiles(self) -> Any:
-        """Return what the test chose."""
-        return self._shop.profiles()
+    @property
+    def begun(self) -> bool:
+        """Whether anything runs."""
+        return True
 
     def report(self) -> Report | None:
         """Return what the test chose."""
@@ -155,13 +159,26 @@ def test_a_process_tells_of_itself_alone(
 
 def test_an_app_that_is_gone_is_not_told_of_nor_kept(reader: InMemoryMetricReader) -> None:
     """The meter provider lives on; the app does not by it."""
-    monitor = Monitor(Settings(service="otel-gone"), lambda _: Route("GET", None))
+    face = LeakMiddleware(_App(), token=None, frames=1, service="otel-gone")
+    face.monitor.take_snapshot(600)
     assert told(reader, "otel-gone")["leakmw.overhead.budget"] == [({}, 0.01)]
-    gone = weakref.ref(monitor)
-    del monitor
+    face.monitor.close()
+    assert told(reader, "otel-gone") == {}
+    gone = weakref.ref(face.monitor)
+    del face
     gc.collect()
 
     assert gone() is None
+
+
+def test_an_app_without_visits_is_left_alone(reader: InMemoryMetricReader) -> None:
+    """Nothing is started for the sake of its figures: a server's parent process has such apps."""
+    before = threading.active_count()
+    face = LeakMiddleware(_App(), service="otel-idle")
+
+    assert told(reader, "otel-idle") == {}
+    assert not face.monitor.begun
+    assert threading.active_count() == before
 
 
 def test_nothing_is_configured_globally(reader: InMemoryMetricReader) -> None:

@@ -25,6 +25,7 @@ from leakmw.records import (
     Window,
     Worker,
 )
+from leakmw.report import reading
 from leakmw.report.document import report_document, schema
 from leakmw.report.events import Events
 from leakmw.report.markdown import markdown
@@ -140,11 +141,20 @@ def test_the_document_is_valid(report: Report) -> None:
 
 
 @given(reports)
-def test_the_text_fits_the_terminal(report: Report) -> None:
-    """No line is wider than 100 columns, and nothing in it is a control character."""
-    said = text(report)
+def test_the_document_can_be_read_back(report: Report) -> None:
+    """What is read says the same again, but for what the document does not tell."""
+    document = report_document(report)
+    again = report_document(reading.report(json.loads(json.dumps(document))))
 
-    assert max(map(width, said.split("\n"))) <= 100
+    assert again == document
+
+
+@given(reports, st.integers(40, 250))
+def test_the_text_fits_the_terminal(report: Report, columns: int) -> None:
+    """No line is wider than it may be, and nothing in it is a control character."""
+    said = text(report, columns=columns)
+
+    assert max(map(width, said.split("\n"))) <= columns
     assert said.replace("\n", "").isprintable()
     assert said.endswith("\n")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from leakmw.records import Engine, Estimate, Finding, Frame, Growth, Holder, Memory, Verdict
+from leakmw.report.terminal import width
 from leakmw.report.text import text
 
 if TYPE_CHECKING:
@@ -273,3 +274,30 @@ def test_a_name_cannot_drive_the_terminal(shop_report: Report, name: str) -> Non
     assert said.replace("\n", "").isprintable()
     assert name.encode("unicode_escape").decode() in said
     assert not any(line.startswith("Found: 0") for line in said.splitlines())
+
+
+def test_several_workers_are_listed(shop_report: Report, shop_monitor: Any) -> None:
+    """One alone is told of in the head."""
+    (known,) = shop_monitor.peers
+    gone = replace(known, worker=replace(known.worker, pid=72), alive=False, memory=None)
+    said = text(shop_report, (known, gone))
+
+    assert _line(said, "web-1,").split()[2:] == [
+        "71", "12,000", "212", "MiB", "3", "0", "alive"
+    ]  # fmt: skip
+    assert "web-1, pid 72    12,000  unknown          3       0  gone since 2026-11-22" in said
+    assert "pid 71    12,000" not in text(shop_report, (known,))
+
+
+@pytest.mark.parametrize("columns", [1, 40, 41, 60, 100, 200])
+def test_it_is_as_wide_as_the_terminal(
+    shop_report: Report, shop_monitor: Any, columns: int
+) -> None:
+    """From 40 columns on, with nothing left out that tells what leaks, and where."""
+    (known,) = shop_monitor.peers
+    lines = text(shop_report, (known, known), columns).splitlines()
+
+    assert max(map(width, lines)) <= max(columns, 40)
+    said = " ".join(" ".join(lines).split())
+    for told in ("SUSPECT", "POST /login", "1.1 KiB/request", "views.py:42 in login", "web-1"):
+        assert told in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -120,6 +119,7 @@ def _server(tap: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     variables = {
         "LEAKMW_ENGINE": "sampling",
         "LEAKMW_SAMPLE_BYTES": "4096",
+        "LEAKMW_STORE": str(tap.with_name("history.db")),
         "TAP": str(tap),
         # as any run of the tests' own process has it
         "PYTHONPATH": os.pathsep.join(filter(None, [str(APPS), os.environ.get("PYTHONPATH")])),
@@ -288,7 +288,7 @@ def test_the_alert_fires_and_clears(server: Server, tap: Path, tmp_path: Path) -
         assert "LeakmwErrors" not in alerts
         targets = httpx.get(f"{address}/api/v1/targets", trust_env=False).json()["data"]
         assert [one["health"] for one in targets["activeTargets"]] == ["up"]
-        workers = httpx.get(
-            f"{address}/api/v1/query", params={"query": "leakmw_workers"}, trust_env=False
-        )
-        assert json.loads(workers.text)["data"]["result"]
+        query = {"query": "leakmw_workers"}
+        answer = httpx.get(f"{address}/api/v1/query", params=query, trust_env=False)
+        (workers,) = answer.json()["data"]["result"]
+        assert workers["value"][1] == "4"

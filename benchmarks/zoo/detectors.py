@@ -86,7 +86,7 @@ class Leakmw:
 
     def __init__(self, share: float = 1.0, **settings: Any) -> None:
         self.share = share
-        self._settings = settings
+        self._settings = {"store": "memory", **settings}  # each case is a world of its own
         self._every: int = settings.get("every", EVERY)
         self._face: Any = None
 

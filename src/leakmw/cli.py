@@ -1,24 +1,30 @@
-"""The command ``leakmw``."""
+"""The command ``leakmw``: its parser, and the one place where a command ends."""
 
 from __future__ import annotations
 
 import argparse
-import json
+import os
 import sys
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
+
+from leakmw.shell import (
+    collector,
+    demo,
+    doctor,
+    heap,
+    logs,
+    report,
+    snapshots,
+    workers,
+)
+from leakmw.shell.ending import BROKEN_PIPE, INTERRUPTED, EndingError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-USAGE = 2
-"""Exit status of a command that cannot be run as it was given or where it was given."""
-
-INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells give it."""
-
-DEMO_EXTRA = ("httpx", "rich", "uvicorn")
+COMMANDS = (demo, report, workers, snapshots, collector, heap, logs, doctor)
+"""Modules that offer commands, in the order of the help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,83 +36,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status.
     """
-    options = _parser().parse_args(argv)
     try:
-        status: int = options.command(options)
+        options = parser().parse_args(argv)
+        status = _run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # what is left in the buffer is nobody's; the interpreter would try again at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
     except KeyboardInterrupt:
         return INTERRUPTED
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _run(options: argparse.Namespace) -> int:
+    try:
+        status: int = options.command(options)
+    except EndingError as ending:
+        sys.stderr.write(f"leakmw {options.name}: {ending.message}\n")
+        return ending.status
+    return status
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    whole = argparse.ArgumentParser(
         prog="leakmw", description="Name the endpoint and the line of a memory leak."
     )
-    parser.add_argument("--version", action="version", version=f"leakmw {version('leakmw')}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    demo = commands.add_parser(
-        "demo",
-        help="serve a leaky shop, send it traffic and print the report",
-        description="Serve a leaky shop on this machine, send it traffic and print the report. "
-        "Exit status: 0 if the leaking endpoint was found, 1 if not, 2 if the demo cannot run.",
-    )
-    demo.add_argument("--json", action="store_true", help="print the report as JSON")
-    demo.add_argument(
-        "--healthy",
-        action="store_true",
-        help="switch the leak off; exit status 1 then means that something was suspected",
-    )
-    demo.add_argument(
-        "--requests",
-        type=_count,
-        metavar="N",
-        help="how many requests to send (default: as many as it takes; few may not do)",
-    )
-    demo.set_defaults(command=_demo)
-    doctor = commands.add_parser(
-        "doctor",
-        help="look whether this Python can do all that leakmw needs",
-        description="Look whether this Python can do all that leakmw needs, and say what to do. "
-        "Exit status: 0 if all is well, 1 if not.",
-    )
-    doctor.add_argument("--json", action="store_true", help="print what was found as JSON")
-    doctor.set_defaults(command=_doctor)
-    return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
-    return int(text)
-
-
-def _demo(options: argparse.Namespace) -> int:
-    missing = [name for name in DEMO_EXTRA if find_spec(name) is None]
-    if missing:
-        return _fail(f"{', '.join(missing)} missing; run: pip install 'leakmw[demo]'", USAGE)
-    from leakmw.demo.process import ServerError
-    from leakmw.demo.run import run
-
-    try:
-        return run(requests=options.requests, healthy=options.healthy, as_json=options.json)
-    except ServerError as error:
-        return _fail(str(error), 1)
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from leakmw.doctor import examine
-
-    checks = examine()
-    if options.json:
-        print(json.dumps([check._asdict() for check in checks], indent=2))
-    else:
-        for check in checks:
-            print(f"{'ok' if check.good else 'bad':4}{check.name:8}{check.found}")
-            if check.remedy:
-                print(f"            {check.remedy}")
-    return 0 if all(check.good for check in checks) else 1
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"leakmw demo: {message}", file=sys.stderr)
-    return status
+    whole.add_argument("--version", action="version", version=f"leakmw {version('leakmw')}")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        module.offer(commands)
+    return whole

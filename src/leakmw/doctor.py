@@ -1,17 +1,47 @@
-"""What ``leakmw doctor`` looks at: whether this Python can do all that leakmw needs."""
+"""What ``leakmw doctor`` looks at on this host: whether leakmw can do all it needs to do here."""
 
 from __future__ import annotations
 
 import platform
 import sys
+from contextvars import ContextVar
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from leakmw import forked
+from leakmw.settings import Settings, SettingsError
 from leakmw.tracers import sampling
 
-FAULTY_COLLECTOR = ((3, 14, 0), (3, 14, 4))
-"""First and last Python whose collector lets garbage pile up (CPython issue 142516)."""
+TRIAL_BYTES = 1 << 20
+"""What is allocated to see whether samples are taken."""
+
+_TRIAL_INTERVAL = 4096
+
+
+class Fault(NamedTuple):
+    """Releases of CPython whose memory management has a known fault.
+
+    Attributes:
+        first: The first one.
+        last: The last one.
+        issue: Of CPython, which tells more.
+        effect: What an app meets.
+        leaks: Whether that looks like a leak of the app's.
+    """
+
+    first: tuple[int, int, int]
+    last: tuple[int, int, int]
+    issue: int
+    effect: str
+    leaks: bool = True
+
+
+FAULTS = (
+    Fault((3, 11, 0), (3, 11, 0), 99205, "the state of a thread that has ended is never freed"),
+    Fault((3, 12, 0), (3, 12, 2), 116604, "the collector runs though it was switched off", False),
+    Fault((3, 14, 0), (3, 14, 4), 142516, "garbage piles up, which looks like a leak"),
+)
+"""Those that are known; not all that there are."""
 
 
 class Check(NamedTuple):
@@ -31,21 +61,26 @@ class Check(NamedTuple):
 
 
 def examine() -> list[Check]:
-    """Look at everything."""
+    """Look at everything on this host."""
+    unavailable = sampling.unavailable()
     return [
         Check("leakmw", True, version("leakmw")),  # it runs
         _python(sys.version_info[:3]),
-        _engine(sampling.unavailable()),
+        _engine(unavailable),
+        *([] if unavailable else [_tracer()]),
         _fork(),
+        *_settings(),
     ]
 
 
 def _python(release: tuple[int, ...]) -> Check:
     found = f"{platform.python_implementation()} {'.'.join(map(str, release))}"
-    first, last = FAULTY_COLLECTOR
-    if first <= release <= last:
-        remedy = "its garbage collector lets garbage pile up, which looks like a leak: use 3.14.5"
-        return Check("python", False, found, remedy)
+    for fault in FAULTS:
+        if fault.first <= release <= fault.last:
+            *minor, patch = fault.last
+            use = ".".join(map(str, [*minor, patch + 1]))
+            remedy = f"{fault.effect} (CPython issue {fault.issue}): use {use} or later"
+            return Check("python", not fault.leaks, found, remedy)
     return Check("python", True, found)
 
 
@@ -61,6 +96,25 @@ def _engine(reason: str | None) -> Check:
     )
 
 
+def _tracer() -> Check:
+    """Take samples of what is allocated here, for a moment."""
+    nobody: ContextVar[Any] = ContextVar("leakmw.doctor", default=None)
+    tracer = sampling.SamplingTracer(1, 1.0, _TRIAL_INTERVAL, nobody, object())
+    try:
+        tracer.start()
+        try:
+            kept = [bytearray(1024) for _ in range(TRIAL_BYTES // 1024)]
+            seen = tracer.engine().live_samples
+            kept.clear()
+        finally:
+            tracer.stop()
+    except (RuntimeError, MemoryError) as error:
+        return Check("tracer", False, f"does not run: {error}", "report this, please")
+    if not seen:  # of 256 to be expected
+        return Check("tracer", False, "runs and sees nothing", "is another allocator hooked in?")
+    return Check("tracer", True, "runs: it saw what was allocated for a trial")
+
+
 def _fork() -> Check:
     if forked.AVAILABLE:
         return Check("fork", True, "available: long work is done on a copy of the process")
@@ -71,3 +125,14 @@ def _fork() -> Check:
         "what would be done on a copy of the process is done in it, where it is small enough; "
         "Linux has fork",
     )
+
+
+def _settings() -> list[Check]:
+    """Look at the settings of this environment; those in code are not known here."""
+    try:
+        settings = Settings.load()
+    except SettingsError as error:
+        return [Check("settings", False, str(error), "an app in this environment does not start")]
+    found = f"a snapshot every {settings.every:,} requests, engine {settings.engine}"
+    token = "set" if settings.token else "not set here: no admin endpoint unless code sets one"
+    return [Check("settings", True, f"{found}, path {settings.path}"), Check("token", True, token)]

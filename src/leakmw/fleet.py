@@ -57,9 +57,6 @@ class Conclude(Protocol[Concluded_co]):
         """
 
 
-ALL = "all"
-"""Stands for every live worker."""
-
 SPEAK_SHARE = 10
 """Part of a window after which a worker tells how many visits it has had: it may end before its
 first snapshot, and the next one must know."""
@@ -152,9 +149,6 @@ class Fleet:
         Returns:
             Whether it is this worker's turn to report on all of them.
         """
-        shared = self._shared
-        if shared is None:
-            return True
         self._status = replace(
             self._status,
             seen_at=last.taken_at,
@@ -166,6 +160,9 @@ class Fleet:
             snapshot_seconds=last.trace.seconds,
             pause_seconds=last.trace.pause_seconds,
         )
+        shared = self._shared
+        if shared is None:
+            return True
         told = Told(
             status=self._status,
             visits={name: endpoint.visits for name, endpoint in last.endpoints.items()},
@@ -283,7 +280,7 @@ class Fleet:
         return {
             number: worker
             for number, worker in self._shared.view.living(meters.lives)
-            if name in {ALL, str(worker.pid), f"{worker.host}:{worker.pid}"}
+            if worker.is_called(name)
         }
 
     def profiles(self) -> tuple[Profile, ...]:

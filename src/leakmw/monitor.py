@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from leakmw.background import Background, giving_way, outward, process
 from leakmw.pipeline import Pipeline, samples
 from leakmw.records import (
+    ALL,
     UNMATCHED,
     Failure,
     Reply,
@@ -202,6 +203,11 @@ class Monitor:
         """What the user chose."""
         return self._settings
 
+    @property
+    def begun(self) -> bool:
+        """Whether anything runs here yet: it does from the first visit on."""
+        return self._pipeline is not None and self._pid == process.pid
+
     def endpoints(self) -> Mapping[str, Endpoint]:
         """Return every endpoint with its visits so far, by name."""
         return self._endpoints.count()
@@ -255,7 +261,7 @@ class Monitor:
             SnapshotError: If there is no answer, or not in time.
         """
         here = self._pipeline and self._pipeline.worker
-        if here and workers in {str(here.pid), f"{here.host}:{here.pid}"}:
+        if here and workers != ALL and here.is_called(workers):
             return None
         self._settled_in(timeout)
         return self._relay.ask(workers, request, self._has_thread, timeout)

@@ -14,8 +14,9 @@ except ModuleNotFoundError as error:
     ) from error
 
 from leakmw.monitor import MONITORS
+from leakmw.records import Live, Profile
 from leakmw.report.figures import FIGURES
-from leakmw.report.readings import Seen
+from leakmw.report.readings import Seen, condensed
 from leakmw.report.routes import attributes
 from leakmw.report.terminal import printable
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, MeterProvider
 
     from leakmw.monitor import Monitor
+    from leakmw.records import Snapshot, Worker
     from leakmw.report.figures import Figure
     from leakmw.report.readings import Reading
 
@@ -75,16 +77,31 @@ class _Source:
         if now >= self._until or pid != self._pid:
             # the references are copied at once: an app may begin or end meanwhile
             monitors = [reference() for reference in MONITORS.valuerefs()]
-            self._apps = tuple(_app(one, pid) for one in monitors if one is not None)
+            self._apps = tuple(_app(one, pid) for one in monitors if one and one.begun)
             self._until, self._pid = now + SECONDS, pid
         return self._apps
 
 
 def _app(monitor: Monitor, pid: int) -> _App:
-    settings = monitor.settings
     workers = [status for status in monitor.workers() if status.worker.pid == pid]
-    profiles = [profile for profile in monitor.profiles() if profile.worker.pid == pid]
+    profiles = [
+        condensed(_profile(status.worker, snapshot))
+        for status in workers
+        for snapshot in monitor.snapshots()[-1:]
+    ]
+    settings = monitor.settings
     return _App(settings.service, Seen(workers, profiles, monitor.report(), settings.overhead))
+
+
+def _profile(worker: Worker, last: Snapshot) -> Profile:
+    """Return this worker's own, without waiting for it and without a name for its frames."""
+    return Profile(
+        worker=worker,
+        snapshot=last.id,
+        taken_at=last.taken_at,
+        sample_bytes=last.engine.sample_bytes,
+        rows=tuple(Live(row.endpoint, (), row.bytes, row.blocks) for row in last.trace.rows),
+    )
 
 
 def _reader(figure: Figure, source: _Source) -> Callable[[CallbackOptions], Iterable[Observation]]:

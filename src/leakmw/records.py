@@ -43,6 +43,9 @@ METHODS = frozenset(
 )
 """What a client may send as a method without being counted under ``OTHER_METHOD``."""
 
+ALL = "all"
+"""Stands for every live worker where one is asked for by name."""
+
 VISIT_KEY = "leakmw.visit"
 """Where a face puts the visit in environ or scope, so that wrapping twice counts once."""
 
@@ -270,6 +273,10 @@ class Worker:
     host: str
     pid: int
     started_at: datetime
+
+    def is_called(self, name: str) -> bool:
+        """Return whether *name* stands for it: a pid, ``host:pid``, or ``all``."""
+        return name in {ALL, str(self.pid), f"{self.host}:{self.pid}"}
 
 
 class Large(NamedTuple):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
 from leakmw.admin.access import parameters
 from leakmw.admin.messages import JSON, AdminError, document, written
-from leakmw.records import Request, SnapshotError
+from leakmw.records import ALL, Request, SnapshotError
+from leakmw.report.document import replies_document
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,11 @@ FORWARD_TIMEOUT = 25.0
 
 THIS = "this"
 """The worker that is asked, whichever it is."""
+
+TOGETHER = "/api/report"
+"""What speaks of all workers without being asked of each."""
+
+_NAME = re.compile(r"all|([^:\s]+:)?[1-9][0-9]{0,9}", re.ASCII)
 
 WORKER = "worker"
 """The query's parameter."""
@@ -40,9 +46,9 @@ def elsewhere(monitored: Monitored, request: AdminRequest, path: str) -> AdminRe
         AdminError: If there is no such worker, or it does not answer.
     """
     names = parameters(request, WORKER)
-    if not names or names == [THIS]:
+    if not names or names == [THIS] or (names == [ALL] and path == TOGETHER):
         return None
-    if len(names) > 1:
+    if len(names) > 1 or not _NAME.fullmatch(names[0]):
         raise AdminError(400, "bad_query", "Name one worker: ?worker=PID, HOST:PID or all.")
     others = [(name, value) for name, value in parse_qsl(request.query) if name != WORKER]
     asked = Request(request.method, path, urlencode([*others, (WORKER, THIS)]))
@@ -63,12 +69,4 @@ def _answered(replies: Mapping[Worker, Reply]) -> AdminResponse:
     if len(replies) == 1:
         (reply,) = replies.values()
         return written(reply.body, JSON, status=reply.status)
-    answers = [
-        {
-            "worker": {"host": worker.host, "pid": worker.pid},
-            "status": reply.status,
-            "answer": json.loads(reply.body),
-        }
-        for worker, reply in replies.items()
-    ]
-    return document({"workers": answers})
+    return document(replies_document(replies))

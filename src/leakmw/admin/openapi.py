@@ -55,9 +55,11 @@ def description(root: str) -> Document:
 
 def _paths() -> Document:
     page = _read("The page; the report alone as text", _strings(HTML, TEXT, MARKDOWN))
-    report = _read("The latest report", _json("report"), 404)
+    report = _read("The latest report", _json("report"), 400, 404)
+    alone = {"parameters": [_WORKER]}
+    workers = _read("The workers of this app on this host", _json("workers"))
     listed = _read("The snapshots kept, oldest first", _json("snapshots"))
-    taken = _change("Take a snapshot", _response("Taken", _json("snapshot")), 201, 503)
+    taken = _change("Take a snapshot", _response("Taken", _json("snapshot")), 201, 400, 404, 503)
     taken["responses"]["303"] = {"description": "Taken; back to the page that asked"}
     one = _read("One of the snapshots", _json("snapshot"), 404)
     described = _read("This description", {JSON: {"schema": {"type": "object"}}})
@@ -70,8 +72,9 @@ def _paths() -> Document:
         "/": {"get": page},
         "/diff": {"get": _read("Growth as a page", _strings(HTML), 400, 404, 409)} | _COMPARED,
         "/style.css": {"get": _read("The style of the pages", _strings(CSS))},
-        "/api/report": {"get": report},
-        "/api/snapshots": {"get": listed, "post": taken},
+        "/api/report": {"get": report | alone},
+        "/api/workers": {"get": workers},
+        "/api/snapshots": {"get": listed, "post": taken | alone},
         "/api/snapshots/{id}": {"get": one, "parameters": [_parameter("id", "path")]},
         "/api/diff": {"get": _read("Growth between two", _json("diff"), 400, 404, 409)}
         | _COMPARED,
@@ -87,7 +90,7 @@ def _paths() -> Document:
 
 def _profiles() -> Document:
     """Describe what shows memory by traceback."""
-    missing = (400, 404, 409)
+    missing = (400, 404, 409, 503)
     binary: Document = {BYTES: {"schema": {"type": "string", "format": "binary"}}}
     drawn = _json("speedscope") | _strings(TEXT) | binary
     profile = _read("Live memory by traceback", drawn, *missing)
@@ -152,6 +155,13 @@ _SECONDS_AGO = {
     "schema": {"type": "integer", "minimum": 1, "maximum": MAX_SECONDS},
 }
 
+_WORKER: Document = {
+    "name": "worker",
+    "in": "query",
+    "description": "Of this worker alone: pid, or host:pid; all is the same as none.",
+    "schema": {"type": "string", "pattern": "^(all|([^:]+:)?[1-9][0-9]{0,9})$"},
+}
+
 _COMPARED = {"parameters": [_parameter("from", "query"), _parameter("to", "query")]}
 
 
@@ -174,11 +184,17 @@ def _list(items: Document) -> Document:
     return {"type": "array", "items": items}
 
 
+def _or_null(name: str) -> Document:
+    return {"oneOf": [{"$ref": f"#/components/schemas/{name}"}, {"type": "null"}]}
+
+
 _COUNT: Document = {"type": "integer", "minimum": 0}
 _TEXT: Document = {"type": "string"}
 _TEXT_OBJECT = {"type": "object", "required": ["name"], "properties": {"name": {"type": "string"}}}
 _SECONDS = {"type": "number", "minimum": 0}
 _BYTES = {"type": ["integer", "null"], "minimum": 0}
+_SPAN = {"type": ["number", "null"], "minimum": 0}
+_NAME: Document = {"type": ["string", "null"]}
 _PLACE: Document = {"file": _TEXT, "line": _COUNT, "function": {"type": ["string", "null"]}}
 _TYPES = _list(_object(type=_TEXT, count=_COUNT))
 
@@ -240,6 +256,25 @@ _CONTAINER = _object(
 
 _OWN = {
     "error": _object(error=_object(code=_TEXT, message=_TEXT)),
+    "workers": _object(
+        workers=_list(
+            _object(
+                worker={"$ref": "#/components/schemas/worker"},
+                alive={"type": "boolean"},
+                seen_at={"type": "string", "format": "date-time"},
+                visits=_COUNT | {"description": "Finished since it started."},
+                snapshots=_COUNT,
+                errors=_COUNT | {"description": "Of leakmw's own in it."},
+                service=_NAME,
+                version=_NAME,
+                engine=_or_null("engine"),
+                memory=_or_null("memory"),
+                snapshot_seconds=_SPAN | {"description": "What the latest snapshot took."},
+                pause_seconds=_SPAN | {"description": "How long it stood still for that."},
+            )
+        )
+        | {"description": "Those alive first."},
+    ),
     "snapshots": _object(snapshots=_list({"$ref": "#/components/schemas/snapshot"})),
     "speedscope": _object(
         **{"$schema": _TEXT},

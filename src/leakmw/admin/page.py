@@ -15,10 +15,11 @@ from leakmw.report import humane, wording
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leakmw.records import Collecting, Diff, Report, Snapshot
+    from leakmw.records import Collecting, Diff, Report, Snapshot, WorkerStatus
 
 _API = {
     "report": "api/report",
+    "workers": "api/workers",
     "snapshots": "api/snapshots",
     "garbage collector": "api/gc",
     "description": "api/openapi.json",
@@ -26,9 +27,15 @@ _API = {
 
 
 def report_page(
-    report: Report, kept: Sequence[Snapshot], collecting: Collecting | None = None
+    report: Report,
+    kept: Sequence[Snapshot],
+    collecting: Collecting | None = None,
+    workers: Sequence[WorkerStatus] = (),
 ) -> str:
-    """Return the page that shows *report*, the snapshots that are *kept*, and collections."""
+    """Return the page that shows *report*, the snapshots that are *kept*, and collections.
+
+    One worker alone is told of with the process, several have a table.
+    """
     facts = wording.facts(report)
     return _document(
         wording.title(report),
@@ -38,6 +45,7 @@ def report_page(
         findings(report.findings),
         _section("Endpoints", tables.endpoints(report.endpoints) if report.endpoints else None),
         _section("Process", labelled(facts)),
+        _section("Workers", tables.workers(workers) if len(workers) > 1 else None),
         _section("Garbage collector", tables.collections(collecting) if collecting else None),
         _snapshots(kept),
     )

@@ -26,12 +26,13 @@ from leakmw.admin.messages import (
 )
 from leakmw.admin.negotiation import preferred, wants_page
 from leakmw.admin.openapi import description
-from leakmw.records import SnapshotError
+from leakmw.records import ALL, SnapshotError
 from leakmw.report.document import (
     diff_document,
     holdings_document,
     report_document,
     snapshot_document,
+    workers_document,
 )
 from leakmw.report.markdown import markdown
 from leakmw.report.text import text
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 SNAPSHOT_TIMEOUT = 20.0
 """Seconds that a request waits for its snapshot: less than the 30 that gunicorn gives a worker."""
+
 
 Handler = Callable[[AdminRequest], AdminResponse]
 
@@ -67,6 +69,7 @@ class Routes:
             "/diff": {"GET": self._diff_page},
             "/style.css": {"GET": self._style},
             "/api/report": {"GET": self._report},
+            "/api/workers": {"GET": self._workers},
             "/api/snapshots": {"GET": self._snapshots, "POST": self._take_snapshot},
             "/api/snapshots/{id}": {"GET": self._snapshot},
             "/api/diff": {"GET": self._diff},
@@ -101,15 +104,17 @@ class Routes:
 
     def _page(self, request: AdminRequest) -> AdminResponse:
         media_type = preferred(request.headers.get("accept", ""), (HTML, TEXT, MARKDOWN))
-        report = self._monitored.report()
+        report, workers = self._monitored.report(), self._monitored.workers()
         if media_type == HTML:
             kept = self._monitored.snapshots()
             if report is None:
                 return written(page.waiting_page(self._waiting(), kept), HTML)
-            return written(page.report_page(report, kept, self._monitored.collecting()), HTML)
+            collecting = self._monitored.collecting()
+            return written(page.report_page(report, kept, collecting, workers), HTML)
         if report is None:
             return written(f"{self._waiting()}\n", media_type)
-        return written(text(report) if media_type == TEXT else markdown(report), media_type)
+        said = text(report, workers) if media_type == TEXT else markdown(report)
+        return written(said, media_type)
 
     def _waiting(self) -> str:
         return (
@@ -123,11 +128,15 @@ class Routes:
         return written(style.read_text(encoding="utf-8"), CSS)
 
     def _report(self, request: AdminRequest) -> AdminResponse:
-        alone = parameters(request, WORKER)  # of all workers it is this one that is asked
+        # of all workers it is this one that is asked
+        alone = parameters(request, WORKER) not in ([], [ALL])
         report = self._monitored.own_report() if alone else self._monitored.report()
         if report is None:
             raise AdminError(404, "no_report", self._waiting())
         return document(report_document(report))
+
+    def _workers(self, _request: AdminRequest) -> AdminResponse:
+        return document(workers_document(self._monitored.workers()))
 
     def _snapshots(self, _request: AdminRequest) -> AdminResponse:
         kept = self._monitored.snapshots()

@@ -12,7 +12,7 @@ from leakmw.report import humane, wording
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from leakmw.records import Collecting, Collections, Growth, Snapshot
+    from leakmw.records import Collecting, Collections, Growth, Snapshot, WorkerStatus
 
 ROWS_SHOWN = 15
 """Rows that are open to view; the rest is folded."""
@@ -55,6 +55,12 @@ def snapshots(kept: Sequence[Snapshot]) -> Markup:
     return _table(("Taken", "How", "Growth since"), ("Requests", "In flight", "RSS"), rows)
 
 
+def workers(known: Sequence[WorkerStatus]) -> Markup:
+    """Return the workers in the order given, with what each has done and takes."""
+    rows = [_worker(status) for status in known]
+    return _table(("Worker", "Version", "Seen"), ("Requests", "Snapshots", "Errors", "RSS"), rows)
+
+
 def compare(older: str, newer: str) -> str:
     """Return the query that asks for the growth between two snapshots, given by their ids."""
     return urlencode({"from": older, "to": newer})
@@ -93,6 +99,21 @@ def _collections(one: Collections) -> Markup:
         _number(humane.duration(one.longest_seconds)),
         _number(f"{one.collected:,}"),
         _number(f"{one.uncollectable:,}"),
+    )
+
+
+def _worker(status: WorkerStatus) -> Markup:
+    worker = status.worker
+    memory = status.memory
+    return element(
+        "tr",
+        element("td", element("code", f"{worker.host}:{worker.pid}")),
+        element("td", status.version),
+        element("td", wording.seen(status)),
+        _number(f"{status.visits:,}"),
+        _number(f"{status.snapshots:,}"),
+        _number(f"{status.errors:,}"),
+        _number(None if memory is None else humane.size(memory.rss_bytes)),
     )
 
 

@@ -59,7 +59,7 @@ def run(*, requests: int | None, healthy: bool, as_json: bool) -> int:
         ServerError: If the shop does not start, or stops answering.
     """
     token = secrets.token_hex(24)
-    settings = {"token": token, "every": EVERY}
+    settings = {"token": token, "every": EVERY, "store": "memory"}
     if unavailable():
         settings["engine"] = "tracemalloc"  # which slows the shop down, but finds it as soon
     windows = -(-(requests or REQUESTS) // EVERY)

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
     from leakmw.records import (
         Diff,
@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         Holder,
         Holdings,
         Memory,
+        Reply,
         Report,
         Snapshot,
         Worker,
+        WorkerStatus,
     )
 
 Document = dict[str, Any]
@@ -61,6 +63,25 @@ def report_document(report: Report) -> Document:
             "notes": list(report.notes),
         }
     )
+
+
+def workers_document(workers: Iterable[WorkerStatus]) -> Document:
+    """Return what is known of each of *workers*."""
+    return _document({"workers": [_status(worker) for worker in workers]})
+
+
+def replies_document(replies: Mapping[Worker, Reply]) -> Document:
+    """Return the answers of several workers, each beside its own."""
+    return {
+        "workers": [
+            {
+                "worker": _worker(worker),
+                "status": reply.status,
+                "answer": json.loads(reply.body),
+            }
+            for worker, reply in replies.items()
+        ]
+    }
 
 
 def snapshot_document(snapshot: Snapshot) -> Document:
@@ -157,6 +178,23 @@ def _endpoint(growth: Growth) -> Document:
 
 def _worker(worker: Worker) -> Document:
     return {"host": worker.host, "pid": worker.pid, "started_at": _moment(worker.started_at)}
+
+
+def _status(status: WorkerStatus) -> Document:
+    return {
+        "worker": _worker(status.worker),
+        "alive": status.alive,
+        "seen_at": _moment(status.seen_at),
+        "visits": status.visits,
+        "snapshots": status.snapshots,
+        "errors": status.errors,
+        "service": status.service,
+        "version": status.version,
+        "engine": _given(status.engine, _engine),
+        "memory": _given(status.memory, _memory),
+        "snapshot_seconds": status.snapshot_seconds,
+        "pause_seconds": status.pause_seconds,
+    }
 
 
 def _engine(engine: Engine) -> Document:

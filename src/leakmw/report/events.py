@@ -126,6 +126,7 @@ _WORST = (
     "site_line",
     "site_function",
     "growth_bytes",
+    "growth_visits",
     "bytes_per_request",
 )
 """What ``leakmw.report`` says of its first finding."""

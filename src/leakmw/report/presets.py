@@ -18,7 +18,7 @@ NUMBERS = frozenset(
         *("bytes_per_second", "confidence", "cost_ratio", "count", "endpoints", "findings"),
         *("free_bytes", "growth_blocks", "growth_bytes", "growth_visits", "leaks"),
         *("limit_bytes", "native_bytes", "own_bytes", "python_bytes", "rss_bytes"),
-        *("schema_version", "seconds_to_limit", "site_line", "suspects", "visits"),
+        *("schema_version", "seconds_to_limit", "site_line", "suspects", "visits", "workers"),
         *("window_seconds", "worker_pid"),
     }
 )

@@ -1,4 +1,4 @@
-"""The report for people at a terminal: at most 100 columns, worst first."""
+"""The report for people at a terminal: as wide as theirs is, worst first."""
 
 from __future__ import annotations
 
@@ -8,33 +8,47 @@ from leakmw.report import humane, wording
 from leakmw.report.terminal import pad, shorten, width, wrap
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from leakmw.records import Finding, Frame, Growth, Report
+    from leakmw.records import Finding, Frame, Growth, Report, WorkerStatus
 
 COLUMNS = 100
+"""Where nobody says how wide it may be."""
+
+NARROWEST = 40
+"""Columns that it takes at least: no table gets along with fewer."""
+
 LISTED = 20
-"""Endpoints in the table; the JSON report has all."""
+"""Endpoints and workers in the tables; the JSON has all."""
 
 _LABEL = 10
-_ROOM = COLUMNS - _LABEL - 2  # the rest of a sentence hangs two columns in
+_NAME = 20  # columns of a name that still tell something
 
 
-def text(report: Report) -> str:
-    """Return *report* as lines of at most 100 columns, without any control character but newlines.
+def text(report: Report, workers: Sequence[WorkerStatus] = (), columns: int = COLUMNS) -> str:
+    """Return *report* as lines of at most *columns*, without control characters but newlines.
 
     What is shown of names that strangers can choose is escaped.
+
+    Args:
+        report: What is said.
+
+        workers: Those that are known; several are listed.
+
+        columns: Room in a line, from 40.
     """
+    columns = max(columns, NARROWEST)
     sections = [
-        _head(report),
-        *map(_finding, report.findings),
-        wording.meanings(report),
-        endpoints(report),
-        _said("note", *report.notes),
+        _head(report, columns),
+        *(told(finding, columns) for finding in report.findings),
+        (line for said in wording.meanings(report) for line in wrap(said, columns)),
+        endpoints(report, columns),
+        listed(workers, columns) if len(workers) > 1 else (),
+        _said("note", report.notes, columns),
     ]
     return (
         "\n\n".join(
-            "\n".join(shorten(line, COLUMNS).rstrip() for line in lines)
+            "\n".join(shorten(line, columns).rstrip() for line in lines)
             for section in sections
             if (lines := list(section))
         )
@@ -49,29 +63,72 @@ def place(frame: Frame, columns: int) -> str:
     return shorten(frame.file, columns - width(end)) + end
 
 
-def endpoints(report: Report) -> list[str]:
+def endpoints(report: Report, columns: int = COLUMNS) -> list[str]:
     """Return the table of the endpoints that grew most, as aligned lines."""
     if not report.endpoints:
         return []
-    rows = [("requests", "growth", "per request", "95 % interval")]
-    rows += [
-        (
-            f"{growth.visits:,}",
-            humane.size(growth.bytes),
-            wording.rate(growth).removesuffix("/request"),
-            wording.interval(growth),
-        )
-        for growth in report.endpoints[:LISTED]
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    shown = report.endpoints[:LISTED]
+    names = ["endpoint", *(growth.endpoint for growth in shown)]
+    return columned(names, grown(shown), columns) + _rest(report.endpoints[LISTED:])
+
+
+def grown(growths: Sequence[Growth]) -> list[list[str]]:
+    """Return the columns of figures of *growths*; intervals only where there are any."""
+    intervals = list(map(wording.interval, growths))
     figures = [
-        "".join(f"  {cell:>{columns}}" for cell, columns in zip(row, widths, strict=True))
-        for row in rows
+        ["requests", *(f"{growth.visits:,}" for growth in growths)],
+        ["growth", *(humane.size(growth.bytes) for growth in growths)],
+        ["per request", *(wording.rate(growth).removesuffix("/request") for growth in growths)],
     ]
-    names = ["endpoint", *(growth.endpoint for growth in report.endpoints[:LISTED])]
-    room = min(COLUMNS - width(figures[0]), max(width(shorten(name, COLUMNS)) for name in names))
-    table = [pad(name, room) + cells for name, cells in zip(names, figures, strict=True)]
-    return table + _rest(report.endpoints[LISTED:])
+    known = any(said != humane.UNKNOWN for said in intervals)
+    return [*figures, ["95 % interval", *intervals]] if known else figures
+
+
+def listed(workers: Sequence[WorkerStatus], columns: int = COLUMNS) -> list[str]:
+    """Return the table of the workers, as aligned lines."""
+    shown = workers[:LISTED]
+    memories = [None if one.memory is None else one.memory.rss_bytes for one in shown]
+    table = columned(
+        ["worker", *(f"{one.worker.host}, pid {one.worker.pid}" for one in shown)],
+        [
+            ["requests", *(f"{one.visits:,}" for one in shown)],
+            ["RSS", *map(humane.size, memories)],
+            ["snapshots", *(f"{one.snapshots:,}" for one in shown)],
+            ["errors", *(f"{one.errors:,}" for one in shown)],
+            ["seen", *map(wording.seen, shown)],
+        ],
+        columns,
+    )
+    left = len(workers) - len(shown)
+    return table + ([f"and {humane.count(left, 'worker')} more"] if left else [])
+
+
+def columned(names: Sequence[str], figures: Sequence[Sequence[str]], columns: int) -> list[str]:
+    """Return a table of *columns*: names at the left, figures at the right, each under its title.
+
+    Names are shortened where they must be; the last columns of figures are left out where even
+    that is not enough.
+
+    Args:
+        names: The first column, its title first.
+
+        figures: The other columns, likewise, the most important one first.
+
+        columns: Room in a line.
+    """
+    longest = max(width(shorten(name, columns)) for name in names)
+    widths = [max(map(width, column)) for column in figures]
+    while len(widths) > 1 and sum(widths) + 2 * len(widths) > columns - min(longest, _NAME):
+        widths.pop()
+    room = max(min(columns - sum(widths) - 2 * len(widths), longest), 1)
+    return [
+        pad(name, room)
+        + "".join(
+            "  " + " " * (wide - width(cell)) + cell
+            for cell, wide in zip(cells, widths, strict=False)
+        )
+        for name, *cells in zip(names, *figures, strict=True)
+    ]
 
 
 def _rest(left_out: tuple[Growth, ...]) -> list[str]:
@@ -81,40 +138,55 @@ def _rest(left_out: tuple[Growth, ...]) -> list[str]:
     return [f"and {humane.count(len(left_out), 'endpoint')} more, {total} together"]
 
 
-def _head(report: Report) -> Iterator[str]:
-    yield f"leakmw report on {wording.title(report)}, {humane.moment(report.taken_at)}"
-    yield from wrap(wording.summary(report), COLUMNS)
-    yield from _labelled(wording.facts(report))
+def _head(report: Report, columns: int) -> Iterator[str]:
+    title = f"leakmw report on {wording.title(report)}, {humane.moment(report.taken_at)}"
+    yield from wrap(title, columns)
+    yield from wrap(wording.summary(report), columns)
+    yield from labelled(wording.facts(report), columns)
 
 
-def _finding(finding: Finding) -> Iterator[str]:
+def told(finding: Finding, columns: int) -> Iterator[str]:
+    """Yield the lines of one finding, most important first."""
     growth = finding.growth
-    verdict = f"{finding.verdict.upper()}  "
-    pace = wording.pace(finding)
-    room = COLUMNS - width(verdict) - width(pace) - 2
-    yield f"{verdict}{pad(growth.endpoint, room)}  {pace}"
-    at = "no line of the app is known" if growth.site is None else place(growth.site, _ROOM)
+    yield from _opening(finding, columns)
+    room = columns - _LABEL
+    at = "no line of the app is known" if growth.site is None else place(growth.site, room - 2)
     yield from _lines("at", [at])
-    yield from _said("grew", wording.grown(growth))
-    yield from _said("why", *finding.evidence)
-    yield from _labelled(wording.details(finding))
+    yield from _said("grew", [wording.grown(growth)], columns)
+    yield from _said("why", finding.evidence, columns)
+    yield from labelled(wording.details(finding), columns)
     frames = wording.nearest(growth)
     if frames != (growth.site,):
-        yield from _lines("through", [place(frame, _ROOM) for frame in frames])
+        yield from _lines("through", [place(frame, room - 2) for frame in frames])
     yield from _lines("id", [finding.fingerprint])
 
 
-def _labelled(sentences: wording.Labelled) -> Iterator[str]:
+def _opening(finding: Finding, columns: int) -> Iterator[str]:
+    """Yield verdict, endpoint and pace; the pace on a line of its own where it is too narrow."""
+    verdict = f"{finding.verdict.upper()}  "
+    pace = wording.pace(finding)
+    room = columns - width(verdict) - width(pace) - 2
+    endpoint = finding.growth.endpoint
+    if room >= min(_NAME, width(endpoint)):
+        yield f"{verdict}{pad(endpoint, room)}  {pace}"
+    else:
+        yield verdict + shorten(endpoint, columns - width(verdict))
+        yield from _lines("pace", [pace])
+
+
+def labelled(sentences: wording.Labelled, columns: int) -> Iterator[str]:
+    """Yield sentences, each behind its label and wrapped."""
     for label, sentence in sentences:
-        yield from _said(label, sentence)
+        yield from _said(label, [sentence], columns)
 
 
-def _said(label: str, *sentences: str) -> Iterator[str]:
-    return _lines(label, [line for sentence in sentences for line in _hanging(sentence)])
+def _said(label: str, sentences: Iterable[str], columns: int) -> Iterator[str]:
+    room = columns - _LABEL - 2  # the rest of a sentence hangs two columns in
+    return _lines(label, [line for sentence in sentences for line in _hanging(sentence, room)])
 
 
-def _hanging(sentence: str) -> Iterator[str]:
-    first, *rest = wrap(sentence, _ROOM)
+def _hanging(sentence: str, room: int) -> Iterator[str]:
+    first, *rest = wrap(sentence, room)
     yield first
     for line in rest:
         yield f"  {line}"

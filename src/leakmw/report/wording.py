@@ -9,7 +9,17 @@ from leakmw.records import BACKGROUND, Verdict
 from leakmw.report import humane
 
 if TYPE_CHECKING:
-    from leakmw.records import Engine, Finding, Growth, Holder, Memory, Report, Traceback, Window
+    from leakmw.records import (
+        Engine,
+        Finding,
+        Growth,
+        Holder,
+        Memory,
+        Report,
+        Traceback,
+        Window,
+        WorkerStatus,
+    )
 
 Labelled = tuple[tuple[str, str], ...]
 """Sentences, each with the one word that stands before it."""
@@ -123,6 +133,11 @@ def meanings(report: Report) -> list[str]:
     """Return what each verdict of this report means."""
     found = {finding.verdict for finding in report.findings}
     return [f"{verdict}: {said}" for verdict, said in MEANINGS.items() if verdict in found]
+
+
+def seen(status: WorkerStatus) -> str:
+    """Return whether a worker runs, and else when it last spoke."""
+    return "alive" if status.alive else f"gone since {humane.moment(status.seen_at)}"
 
 
 def nearest(growth: Growth) -> Traceback:

@@ -34,12 +34,15 @@ class Database:
     Args:
         file: Its path.
 
+        make: Whether to make it where there is none.
+
     Attributes:
         opened: How often it was opened: what was told to one file may be missing in the next.
     """
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *, make: bool = True) -> None:
         self.file = file
+        self._make = make
         self.opened = 0
         self._connection: sqlite3.Connection | None = None
         self._inode = 0
@@ -109,7 +112,10 @@ class Database:
         if self._connection is not None and self._is_there():
             return self._connection
         self.close()
-        made_private(self.file)
+        if self._make:
+            made_private(self.file)
+        elif not self.file.exists():
+            raise StoreError(f"there is no store {self.file}")
         self._inode, self._pid = self.file.stat().st_ino, os.getpid()
         # the thread that opens it is the one that uses it
         connection = sqlite3.connect(self.file, timeout=PATIENCE_SECONDS, isolation_level=None)
@@ -139,8 +145,11 @@ class Database:
 
 
 def usable(file: Path) -> str | None:
-    """Return why the store *file* cannot be used; ``None`` if it can."""
-    database = Database(file)
+    """Return why the store *file* cannot be used; ``None`` if it can.
+
+    A file that was not there is not left behind.
+    """
+    there, database = file.exists(), Database(file)
     try:
         with database.transaction():
             return None
@@ -148,3 +157,5 @@ def usable(file: Path) -> str | None:
         return str(error)
     finally:
         database.close()
+        for ending in ("-wal", "-shm", "") if not there else ():
+            file.with_name(f"{file.name}{ending}").unlink(missing_ok=True)

@@ -17,7 +17,7 @@ from leakmw.store.failure import FullError, StoreError
 from leakmw.store.profiles import Stacks
 from leakmw.store.pruning import prune
 from leakmw.store.remembering import count, remember, remembered, visits
-from leakmw.store.view import View, is_alive
+from leakmw.store.view import View, is_alive, read
 
 if TYPE_CHECKING:
     import sqlite3
@@ -43,9 +43,6 @@ UNITE_SHARE = 200.0
 
 MOST_UNITE_SECONDS = 3600.0
 """Further ahead no next report can have been planned."""
-
-LISTED = 64
-"""Workers that are listed."""
 
 
 class Told(NamedTuple):
@@ -248,14 +245,7 @@ class SharedStore:
         Raises:
             StoreError: If it cannot be read now.
         """
-        with self._database.reading() as connection:
-            rows = connection.execute(
-                "SELECT id, status, ended_at FROM worker "
-                "ORDER BY ended_at IS NOT NULL, seen_at DESC LIMIT ?",
-                (LISTED,),
-            ).fetchall()
-            (united,) = connection.execute("SELECT report FROM united").fetchone()
-        self.view = View(rows, united)
+        self.view = read(self._database)
 
     def every(self, most: int) -> int:
         """Return after how many visits a snapshot tells most, at *most* that many.

@@ -12,6 +12,11 @@ from leakmw.store.codec import decoded
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from leakmw.store.database import Database
+
+LISTED = 64
+"""Workers that are listed."""
+
 STRANGE_SECONDS = 120.0
 """Silence after which a worker on another host, where nobody can look, counts as ended."""
 
@@ -45,12 +50,44 @@ class View(NamedTuple):
         ]
         return tuple(sorted(known, key=lambda one: (not one.alive, one.worker.started_at)))
 
+    def named(self, name: str) -> list[int]:
+        """Return the ids of the workers that *name* stands for, the latest first."""
+        known = [(number, decoded(WorkerStatus, text).worker) for number, text, _ in self.rows]
+        return [number for number, worker in known if worker.is_called(name)]
+
     def living(self, lives: Callable[[Worker], bool | None]) -> list[tuple[int, Worker]]:
         """Return the id and the process of each worker that lives."""
         known = [
             (number, decoded(WorkerStatus, text)) for number, text, end in self.rows if not end
         ]
         return [(number, one.worker) for number, one in known if is_alive(one, lives)]
+
+
+def read(database: Database) -> View:
+    """Return what is known of all workers.
+
+    Raises:
+        StoreError: If it cannot be read now.
+    """
+    with database.reading() as connection:
+        rows = connection.execute(
+            "SELECT id, status, ended_at FROM worker "
+            "ORDER BY ended_at IS NOT NULL, seen_at DESC LIMIT ?",
+            (LISTED,),
+        ).fetchall()
+        (united,) = connection.execute("SELECT report FROM united").fetchone()
+    return View(rows, united)
+
+
+def last_words(database: Database, worker: int) -> Report | None:
+    """Return the latest report on one worker alone, by its id.
+
+    Raises:
+        StoreError: If it cannot be read now.
+    """
+    with database.reading() as connection:
+        found = connection.execute("SELECT report FROM worker WHERE id = ?", (worker,)).fetchone()
+    return decoded(Report, found[0]) if found and found[0] else None
 
 
 def is_alive(status: WorkerStatus, lives: Callable[[Worker], bool | None]) -> bool:
