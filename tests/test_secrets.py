@@ -53,6 +53,11 @@ def test_what_stands_in_code_is_shown(engine: str) -> None:
     assert "__main__.Cycle" in inspected
     assert "a class …" in inspected
     assert "secretive.py" in said["log"]
+    for where in ("profile format=collapsed", "listing", "GET /debug/pprof/heap */*"):
+        assert "keep" in said[where]
+        assert "secretive.py" in said[where]
+    assert "200 OK" in said["profile seconds=1"]
+    assert "leakmw_leak_" in said["GET /metrics */*"]
     assert '"error_type": "LookupError"' in said["log"]
 
 

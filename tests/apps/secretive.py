@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import gzip
 import json
 import logging
 import sys
@@ -180,7 +181,10 @@ def asked(face: Any, method: str, path: str, accept: str = "*/*", query: str = "
     setup_testing_defaults(environ)
     head: list[Any] = []
     body = face(environ, lambda *given: head.append(given))
-    text = b"".join(body).decode()
+    content = b"".join(body)
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
+    text = content.decode(errors="backslashreplace")
     getattr(body, "close", bool)()
     return f"{head} {text}"
 
@@ -208,6 +212,7 @@ PAGES_AND_READINGS = (
     *(("GET", "/", accept) for accept in ("text/html", "text/plain", "text/markdown")),
     *(("GET", path, "*/*") for path in ("/api/report", "/api/snapshots", "/api/gc", "/metrics")),
     *(("GET", path, "*/*") for path in ("/api/workers", "/debug/pprof/heap", "/api/openapi.json")),
+    *(("GET", path, "*/*") for path in ("/api/profile", "/debug/pprof/allocs", "/debug/pprof/")),
     *(("POST", path, "*/*") for path in ("/api/heap", "/api/gc/inspect", "/api/gc/collect")),
 )
 
@@ -236,6 +241,9 @@ def main(engine: str) -> dict[str, str]:
     answers = {"log": "\n".join(said), "heap": first}
     for path in ("/diff", "/api/diff"):
         answers[path] = asked(face, "GET", f"/__leaks__{path}", query=ends)
+    for query in ("format=collapsed", "format=pprof&seconds=1", "seconds=1"):
+        answers[f"profile {query}"] = asked(face, "GET", "/__leaks__/api/profile", query=query)
+    answers["listing"] = asked(face, "GET", "/__leaks__/debug/pprof/heap", query="debug=1")
     for method, path, accept in PAGES_AND_READINGS:
         answers[f"{method} {path} {accept}"] = asked(face, method, f"/__leaks__{path}", accept)
     face.monitor.close()
