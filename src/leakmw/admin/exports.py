@@ -35,8 +35,8 @@ MAX_SECONDS = 31 * 86_400
 PROFILES_TIMEOUT = 8.0
 """Seconds that a request waits for them: less than the 10 that a scraper gives it."""
 
-SCRAPE_TIMEOUT = 2.0
-"""The same for the metrics, of which most need no waiting."""
+SCRAPE_TIMEOUT = 0.5
+"""The same for the metrics, most of which need no waiting: a worker may serve nobody meanwhile."""
 
 _INDEX = """\
 /debug/pprof/
