@@ -79,6 +79,15 @@ def test_every_metric_and_label_there_is(expression: str) -> None:
     assert set(re.findall(r"\$labels\.(\w+)", expression)) <= told
 
 
+def test_the_choices_of_the_dashboard_are_there() -> None:
+    """Data source and app; the app by a label of a metric that there always is."""
+    source, app = dashboard()["templating"]["list"]
+
+    assert (source["name"], source["query"]) == ("datasource", "prometheus")
+    assert app["query"]["query"] == "label_values(leakmw_workers, job)"
+    assert all('job="$job"' in expression for expression, _ in shown())
+
+
 def test_every_legend_names_labels_that_are_left() -> None:
     """A legend of a label that the expression has added up would be empty."""
     for expression, legend in shown():

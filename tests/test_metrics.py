@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as families
 
-from leakmw.records import Frame, Live, Profile, Verdict, Worker, WorkerStatus
+from leakmw.records import Frame, Live, Profile, SnapshotError, Verdict, Worker, WorkerStatus
 from leakmw.report.figures import FIGURES
 from leakmw.report.metrics import exposition
 from leakmw.report.readings import MAX_ENDPOINTS, MAX_LEAKS, MAX_WORKERS, Seen
@@ -202,6 +202,26 @@ def test_there_is_a_cap_on_each_figure(shop_monitor: ShopMonitor) -> None:
     assert said["leakmw_workers"] == [({}, 2 * MAX_WORKERS)]
 
 
+def test_profiles_are_read_once_for_a_snapshot(ask: Ask, shop_monitor: ShopMonitor) -> None:
+    """Where there is nothing new, and where they cannot be had, those of before are told."""
+
+    def held() -> float:
+        said = series(ask("GET", "/metrics").body.decode())
+        return sum(value for _, value in said.get("leakmw_heap_traced_bytes", []))
+
+    (worker,), (profile,) = shop_monitor.peers, shop_monitor.live
+    assert held() == 4_000_000
+    shop_monitor.live = (replace(profile, rows=profile.rows * 2),)
+    assert held() == 4_000_000
+    shop_monitor.peers = (replace(worker, snapshots=4),)
+    shop_monitor.refusal = SnapshotError("a look is under way")
+    assert held() == 4_000_000
+    shop_monitor.refusal = None
+    assert held() == 8_000_000
+    shop_monitor.peers = (replace(worker, alive=False),)
+    assert held() == 0
+
+
 @given(st.lists(st.text(), unique=True, max_size=5))
 def test_no_name_breaks_a_scrape(names: list[str]) -> None:
     """Whatever endpoints are called, each series is there once and Prometheus can read it."""
@@ -230,8 +250,9 @@ def test_the_apps_own_registry_is_left_alone(ask: Ask) -> None:
 
 
 def test_the_library_is_not_loaded_before_somebody_scrapes() -> None:
-    """Not even with the admin endpoint's pages."""
-    script = "import sys, leakmw.admin.routes; print('prometheus_client' in sys.modules)"
+    """Not even with the admin endpoint's pages; nor is what reads and writes the figures."""
+    lazy = {"prometheus_client", "leakmw.report.figures", "leakmw.report.pprof"}
+    script = f"import sys, leakmw.admin.routes; print(bool({lazy!r} & set(sys.modules)))"
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
 

@@ -291,7 +291,15 @@ def test_what_cannot_be_compared_is_said(ask: Ask, shop_monitor: ShopMonitor) ->
     shop_monitor.refusal = SnapshotError("another engine")
 
     assert ask("GET", "/debug/pprof/heap", query="seconds=1").status == 409
-    assert ask("GET", "/debug/pprof/heap").status == 200
+
+
+def test_what_cannot_be_had_now_is_said(ask: Ask, shop_monitor: ShopMonitor) -> None:
+    """With the reason."""
+    shop_monitor.refusal = SnapshotError("the store is locked")
+    response = ask("GET", "/debug/pprof/heap")
+
+    assert response.status == 503
+    assert b"the store is locked" in response.body
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,13 @@ def test_what_stands_in_code_is_shown(engine: str) -> None:
     inspected = _plain(said["POST /api/gc/inspect */*"])
     assert "__main__.Cycle" in inspected
     assert "a class …" in inspected
-    for where in ("log", "GET /api/profile?format=collapsed */*"):
+    assert "secretive.py" in said["log"]
+    for where in ("profile format=collapsed", "listing", "GET /debug/pprof/heap */*"):
+        assert "keep" in said[where]
         assert "secretive.py" in said[where]
+    assert "200 OK" in said["profile seconds=1"]
+    assert "leakmw_leak_" in said["GET /metrics */*"]
+    assert "secretive.py" in said["GET /api/profile?format=collapsed */*"]
     assert '"error_type": "LookupError"' in said["log"]
 
 

@@ -64,6 +64,10 @@ MAX_FAILURES = 64
 """Kinds of own errors that are told apart."""
 
 
+MONITORS: weakref.WeakValueDictionary[int, Monitor] = weakref.WeakValueDictionary()
+"""Those of this process by their identity, for what exports the figures of all of them."""
+
+
 class _Count:
     """How often something has failed."""
 
@@ -103,6 +107,7 @@ class Monitor:
         self._pid = 0
         self._claims: dict[int, object] = {}
         self._forget()
+        MONITORS[id(self)] = self
 
     def _forget(self) -> None:
         self._step = max(1, self._settings.every // 2)  # the first snapshot comes after so many
@@ -208,6 +213,16 @@ class Monitor:
             self._background.wake()
 
     # what others may ask
+
+    @property
+    def settings(self) -> Settings:
+        """What the user chose."""
+        return self._settings
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything runs here yet: it does from the first visit on."""
+        return self._pipeline is not None and self._pid == process.pid
 
     def endpoints(self) -> Mapping[str, Endpoint]:
         """Return every endpoint with its visits so far, by name."""
@@ -357,6 +372,7 @@ class Monitor:
 
     def close(self) -> None:
         """End the thread and stop the tracer if leakmw started it."""
+        MONITORS.pop(id(self), None)
         background, self._background = self._background, None
         if background is not None:
             background.stop()

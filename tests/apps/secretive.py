@@ -214,6 +214,7 @@ PAGES_AND_READINGS = (
     *(("GET", path, "*/*") for path in ("/api/workers", "/debug/pprof/heap", "/api/openapi.json")),
     *(("GET", f"/api/profile?format={one}", "*/*") for one in ("speedscope", "collapsed")),
     ("GET", "/debug/pprof/allocs?debug=1", "*/*"),
+    *(("GET", path, "*/*") for path in ("/api/profile", "/debug/pprof/allocs", "/debug/pprof/")),
     *(("POST", path, "*/*") for path in ("/api/heap", "/api/gc/inspect", "/api/gc/collect")),
 )
 
@@ -243,6 +244,9 @@ def main(engine: str, folder: str) -> dict[str, str]:
     answers = {"log": "\n".join(said), "heap": first}
     for path in ("/diff", "/api/diff"):
         answers[path] = asked(face, "GET", f"/__leaks__{path}", query=ends)
+    for query in ("format=collapsed", "format=pprof&seconds=1", "seconds=1"):
+        answers[f"profile {query}"] = asked(face, "GET", "/__leaks__/api/profile", query=query)
+    answers["listing"] = asked(face, "GET", "/__leaks__/debug/pprof/heap", query="debug=1")
     for method, path, accept in PAGES_AND_READINGS:
         bare, _, query = path.partition("?")
         answer = asked(face, method, f"/__leaks__{bare}", accept, query)

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from leakmw.admin.access import parameters
 from leakmw.admin.messages import (
     BYTES,
+    JSON,
     TEXT,
     AdminError,
     AdminRequest,
     AdminResponse,
-    document,
     written,
 )
 from leakmw.records import SnapshotError
 
 if TYPE_CHECKING:
-    from leakmw.records import Monitored, Profile, Snapshot
+    from collections.abc import Mapping, Sequence
+
+    from leakmw.records import Monitored, Profile, Snapshot, Worker, WorkerStatus
     from leakmw.report.stacks import Stacks
     from leakmw.settings import Settings
 
@@ -30,6 +34,9 @@ MAX_SECONDS = 31 * 86_400
 
 PROFILES_TIMEOUT = 8.0
 """Seconds that a request waits for them: less than the 10 that a scraper gives it."""
+
+SCRAPE_TIMEOUT = 0.5
+"""The same for the metrics, most of which need no waiting: a worker may serve nobody meanwhile."""
 
 _INDEX = """\
 /debug/pprof/
@@ -55,6 +62,7 @@ class Exports:
     def __init__(self, settings: Settings, monitored: Monitored) -> None:
         self._settings = settings
         self._monitored = monitored
+        self._scraped: tuple[Mapping[Worker, int], tuple[Profile, ...]] = ({}, ())
 
     def metrics(self, request: AdminRequest) -> AdminResponse:
         """Answer Prometheus.
@@ -66,7 +74,9 @@ class Exports:
         from leakmw.report.readings import Seen
 
         shown = self._monitored
-        seen = Seen(shown.workers(), self._profiles(), shown.report(), self._settings.overhead)
+        workers = shown.workers()
+        profiles = self._condensed(workers)
+        seen = Seen(workers, profiles, shown.report(), self._settings.overhead)
         try:
             answer = exposition(seen, request.headers.get("accept", ""))
         except ModuleNotFoundError as error:
@@ -108,7 +118,23 @@ class Exports:
 
         if wanted == "collapsed":
             return written(collapsed(stacks), TEXT)
-        return document(speedscope(stacks))
+        return written(json.dumps(speedscope(stacks)), JSON)  # not indented: thousands of numbers
+
+    def _condensed(self, workers: Sequence[WorkerStatus]) -> tuple[Profile, ...]:
+        """Return profiles without tracebacks, those of before where there is nothing new.
+
+        A scraper comes every few seconds, and the background thread may be at a long look: then
+        the figures of before are as good.
+        """
+        from leakmw.report.readings import condensed
+
+        alive = {status.worker: status.snapshots for status in workers if status.alive}
+        known, kept = self._scraped
+        if alive != known:
+            with suppress(SnapshotError):
+                kept = tuple(map(condensed, self._monitored.profiles(SCRAPE_TIMEOUT)))
+                self._scraped = alive, kept
+        return tuple(profile for profile in kept if profile.worker in alive)
 
     def _profiles(self) -> tuple[Profile, ...]:
         try:

@@ -90,7 +90,7 @@ def _paths() -> Document:
 
 def _profiles() -> Document:
     """Describe what shows memory by traceback."""
-    missing = (400, 404, 409)
+    missing = (400, 404, 409, 503)
     binary: Document = {BYTES: {"schema": {"type": "string", "format": "binary"}}}
     drawn = _json("speedscope") | _strings(TEXT) | binary
     profile = _read("Live memory by traceback", drawn, *missing)

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from leakmw.records import Verdict
 from leakmw.report.readings import (
     budget,
+    estimated,
     findings,
     growth,
     leak,
     meter,
     named,
-    per_request,
     retained,
     taken_at,
-    to_limit,
     traced,
     tracer,
     worker,
@@ -89,7 +88,7 @@ FIGURES = (
         "leakmw_leak_growth_bytes_per_request",
         "Growth of a leak or suspect per request of its endpoint, in bytes.",
         ("fingerprint",),
-        leak(lambda finding: per_request(finding.growth.bytes_per_request)),
+        leak(lambda finding: estimated(finding.growth.bytes_per_request)),
     ),
     Figure(
         "leakmw.leak.growth",
@@ -103,7 +102,7 @@ FIGURES = (
         "leakmw.endpoint.retained",
         "By",
         "leakmw_endpoint_retained_bytes",
-        "Live memory that was born in requests of an endpoint, of all workers, in bytes.",
+        "Live memory of an endpoint's requests, in all workers' largest tracebacks, in bytes.",
         ("endpoint",),
         retained,
     ),
@@ -119,7 +118,7 @@ FIGURES = (
         "leakmw.heap.traced",
         "By",
         "leakmw_heap_traced_bytes",
-        "Live memory of which a worker's tracer knows the birth, in bytes.",
+        "Live memory of a worker's largest tracebacks, in bytes.",
         ("worker",),
         traced,
     ),
@@ -228,7 +227,7 @@ FIGURES = (
         "leakmw_time_to_limit_seconds",
         "When a worker meets that limit at this pace, in seconds; absent while nothing grows.",
         ("worker",),
-        to_limit,
+        meter(lambda memory: estimated(memory.seconds_to_limit)),
     ),
 )
 """All of them, in the order in which they are sent."""

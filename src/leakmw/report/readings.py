@@ -7,9 +7,10 @@ What is not known is not among them.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from leakmw.records import OTHER, Estimate, Verdict
+from leakmw.records import OTHER, Estimate, Live, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +49,16 @@ class Seen(NamedTuple):
         return sorted(living, key=lambda status: status.seen_at, reverse=True)[:MAX_WORKERS]
 
 
+def condensed(profile: Profile) -> Profile:
+    """Return *profile* without its tracebacks: the figures are by endpoint."""
+    held: dict[str | None, list[int]] = {}
+    for row in profile.rows:
+        total = held.setdefault(row.endpoint, [0, 0])
+        total[0] += row.bytes
+        total[1] += row.blocks
+    return replace(profile, rows=tuple(Live(name, (), *total) for name, total in held.items()))
+
+
 class Reading(NamedTuple):
     """One value of a figure.
 
@@ -61,8 +72,9 @@ class Reading(NamedTuple):
 
 
 def workers(seen: Seen) -> Iterator[Reading]:
-    """Count the live workers."""
-    yield Reading(sum(status.alive for status in seen.workers), {})
+    """Count the live workers; before its first visit a worker knows of none, nor of itself."""
+    if seen.workers:
+        yield Reading(sum(status.alive for status in seen.workers), {})
 
 
 def budget(seen: Seen) -> Iterator[Reading]:
@@ -117,9 +129,9 @@ def leak(value: Callable[[Finding], float | None]) -> Callable[[Seen], Iterator[
     return read
 
 
-def per_request(rate: Estimate | None) -> float | None:
-    """Return the growth of a finding per request."""
-    return None if rate is None else rate.estimate
+def estimated(figure: Estimate | None) -> float | None:
+    """Return a figure without its interval."""
+    return None if figure is None else figure.estimate
 
 
 def retained(seen: Seen) -> Iterator[Reading]:
@@ -139,7 +151,7 @@ def retained(seen: Seen) -> Iterator[Reading]:
 def growth(seen: Seen) -> Iterator[Reading]:
     """Read the growth per request of each endpoint."""
     for grown in (seen.report.endpoints if seen.report else ())[:MAX_ENDPOINTS]:
-        rate = per_request(grown.bytes_per_request)
+        rate = estimated(grown.bytes_per_request)
         if rate is not None:
             yield Reading(rate, {"endpoint": grown.endpoint})
 
@@ -154,16 +166,6 @@ def taken_at(seen: Seen) -> Iterator[Reading]:
     """Read when each worker took its latest snapshot, in seconds since 1970."""
     for profile in seen.profiles[:MAX_WORKERS]:
         yield Reading(profile.taken_at.timestamp(), _pid(profile))
-
-
-def to_limit(seen: Seen) -> Iterator[Reading]:
-    """Read it from the report as well: only a report has looked ahead."""
-    told = {status.worker.pid: status.memory for status in seen.alive}
-    if seen.report is not None and seen.report.memory.seconds_to_limit is not None:
-        told[seen.report.worker.pid] = seen.report.memory
-    for pid, memory in told.items():
-        if memory is not None and memory.seconds_to_limit is not None:
-            yield Reading(memory.seconds_to_limit.estimate, {"worker": str(pid)})
 
 
 def worker(value: Callable[[WorkerStatus], float | None]) -> Callable[[Seen], Iterator[Reading]]:
