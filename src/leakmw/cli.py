@@ -16,6 +16,7 @@ from leakmw.shell import (
     logs,
     report,
     snapshots,
+    top,
     workers,
 )
 from leakmw.shell.ending import BROKEN_PIPE, INTERRUPTED, EndingError
@@ -23,7 +24,7 @@ from leakmw.shell.ending import BROKEN_PIPE, INTERRUPTED, EndingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (demo, report, workers, snapshots, collector, heap, logs, doctor)
+COMMANDS = (demo, report, workers, top, snapshots, collector, heap, logs, doctor)
 """Modules that offer commands, in the order of the help."""
 
 
