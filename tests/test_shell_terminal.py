@@ -237,7 +237,7 @@ def test_keys_sort_and_scroll(start: Start, shop_url: str) -> None:
     by_name = ["(background)", "GET /price/{sku}", "GET /users/{id}", "POST /login"]
     assert endpoints("\x1b[D", "endpoint") == by_name
     assert endpoints("\x1b[C\x1bOC", "growth")[0] == "POST /login"
-    assert endpoints("s", "per request")[0] == "POST /login"
+    assert endpoints("s", "per-request")[0] == "POST /login"
     assert endpoints("\x1b[D\x1b[D\x1bOD", "endpoint") == by_name
     assert endpoints("\x1b[B\x1b[B", "endpoint") == by_name[2:]
     assert endpoints("\x1b[A", "endpoint") == by_name[1:]

@@ -59,7 +59,7 @@ class _Endpoint(NamedTuple):
 ORDERS: dict[str, Callable[[_Endpoint], tuple[float | str, ...]]] = {
     "verdict": lambda one: (one.rank, -one.growth.bytes),
     "growth": lambda one: (-one.growth.bytes,),
-    "per request": lambda one: (-one.rate,),
+    "per-request": lambda one: (-one.rate,),
     "requests": lambda one: (-one.growth.visits,),
     "endpoint": lambda one: (one.growth.endpoint,),
 }
