@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from leakmw.shell import (
     collector,
+    completion,
     demo,
     doctor,
     heap,
     logs,
     report,
     snapshots,
+    top,
     workers,
 )
 from leakmw.shell.ending import BROKEN_PIPE, INTERRUPTED, EndingError
@@ -23,7 +25,7 @@ from leakmw.shell.ending import BROKEN_PIPE, INTERRUPTED, EndingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (demo, report, workers, snapshots, collector, heap, logs, doctor)
+COMMANDS = (demo, report, workers, top, snapshots, collector, heap, logs, doctor, completion)
 """Modules that offer commands, in the order of the help."""
 
 

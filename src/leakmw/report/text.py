@@ -117,18 +117,17 @@ def columned(names: Sequence[str], figures: Sequence[Sequence[str]], columns: in
         columns: Room in a line.
     """
     longest = max(width(shorten(name, columns)) for name in names)
+    least = min(longest, _NAME, columns // 3)
     widths = [max(map(width, column)) for column in figures]
-    while len(widths) > 1 and sum(widths) + 2 * len(widths) > columns - min(longest, _NAME):
+    while len(widths) > 1 and sum(widths) + 2 * len(widths) > columns - least:
         widths.pop()
     room = max(min(columns - sum(widths) - 2 * len(widths), longest), 1)
-    return [
-        pad(name, room)
-        + "".join(
-            "  " + " " * (wide - width(cell)) + cell
-            for cell, wide in zip(cells, widths, strict=False)
-        )
-        for name, *cells in zip(names, *figures, strict=True)
-    ]
+    lines = []
+    for name, *cells in zip(names, *figures, strict=True):
+        said = zip(cells, widths, strict=False)
+        shown = ("  " + " " * (wide - width(cell)) + cell for cell, wide in said)
+        lines.append((pad(name, room) + "".join(shown)).rstrip())
+    return lines
 
 
 def _rest(left_out: tuple[Growth, ...]) -> list[str]:

@@ -70,17 +70,24 @@ class Screen:
 
     def write(self, text: str) -> None:
         """Write *text* as it stands."""
-        encoding = self._stream.encoding or "utf-8"
+        self._stream.write(self.fitting(text))
+
+    def fitting(self, text: str) -> str:
+        """Return *text* in signs that the encoding has, the others escaped."""
         try:
-            text.encode(encoding)
+            text.encode(self._stream.encoding or "utf-8")
         except (UnicodeEncodeError, LookupError):
             plain = text.replace("…", "~")  # as wide as it was
-            text = plain.encode("ascii", "backslashreplace").decode("ascii")
-        self._stream.write(text)
+            return plain.encode("ascii", "backslashreplace").decode("ascii")
+        return text
 
     def json(self, document: Any) -> None:
         """Write *document* and nothing else."""
         self.say(json.dumps(document, indent=2))
+
+    def line(self, document: Any) -> None:
+        """Write *document* on one line."""
+        self.say(json.dumps(document))
 
     def findings(self, lines: Iterable[str]) -> None:
         """Write lines of a report, those in color that begin with a verdict."""

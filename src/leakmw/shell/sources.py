@@ -8,7 +8,7 @@ from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING
 
 from leakmw.shell.ending import UNREACHABLE, USAGE, EndingError
-from leakmw.shell.remote import TOKEN, HttpSource
+from leakmw.shell.remote import TIMEOUT, TOKEN, HttpSource
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -43,6 +43,7 @@ def offer(parser: ArgumentParser) -> None:
         help=f"the store of the app on this host (default: {STORE}, else the one that is found)",
     )
     group.add_argument("--service", metavar="NAME", help="the app, where several have a store")
+    parser.set_defaults(timeout=TIMEOUT)
 
 
 def offer_worker(parser: ArgumentParser, what: str) -> None:
@@ -73,7 +74,7 @@ def chosen(options: Namespace) -> Source:
         return _stored(options)
     if options.store is not None or options.service is not None:
         raise EndingError("give --url or a store, not both", USAGE)
-    return HttpSource(options.url, options.token or os.environ.get(TOKEN))
+    return HttpSource(options.url, options.token or os.environ.get(TOKEN), options.timeout)
 
 
 def _stored(options: Namespace) -> Source:
@@ -84,7 +85,7 @@ def _stored(options: Namespace) -> Source:
     """
     from leakmw.shell.stored import StoreSource
 
-    return StoreSource(store(options))
+    return StoreSource(store(options), options.timeout)
 
 
 def store(options: Namespace) -> Path:
