@@ -14,9 +14,12 @@ from leakmw.shell.screen import Screen
 
 if TYPE_CHECKING:
     from argparse import Namespace
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from leakmw.records import Growth
+
+ERRORS = 400
+"""Statuses from here on say that it failed."""
 
 SITES = 30
 """Sites that are listed; the JSON has all."""
@@ -29,13 +32,14 @@ def offer(commands: Any) -> None:
         help="take a snapshot now",
         description=f"Take a snapshot now, and say what it shows. {STATUSES}",
     )
-    sources.offer_worker(take, "in this worker instead of the one that answers; 'all' for each")
+    sources.offer_worker(take, "in this worker instead of the one that answers", every=True)
     diff = commands.add_parser(
         "diff",
         help="say what grew between two snapshots",
         description="Say what grew between two snapshots, by endpoint and by site; without "
         f"arguments between the last two. {STATUSES}",
     )
+    sources.offer_worker(diff, "of this worker, since each has snapshots of its own")
     diff.add_argument("older", nargs="?", metavar="FROM", help="id of the older one")
     diff.add_argument("newer", nargs="?", metavar="TO", help="id of the newer one")
     for parser, command, name in ((take, run, "snapshot"), (diff, compare, "diff")):
@@ -60,12 +64,12 @@ def compare(options: Namespace) -> int:
     """Print what grew between two snapshots."""
     screen = Screen()
     source = sources.chosen(options)
-    older, newer = options.older, options.newer
+    older, newer, worker = options.older, options.newer, _asked(source, options)
     if newer is None:
         if older is not None:
             raise EndingError("name two snapshots, or none for the last two", USAGE)
-        older, newer = _last(source)
-    document = asking.asked(source, "GET", "api/diff", {"from": older, "to": newer})
+        older, newer = _last(source, worker)
+    document = asking.asked(source, "GET", "api/diff", {"from": older, "to": newer, **worker})
     if options.json:
         screen.json(document)
     else:
@@ -73,9 +77,9 @@ def compare(options: Namespace) -> int:
     return FINE
 
 
-def _last(source: asking.Source) -> tuple[str, str]:
-    """Return the ids of the newest snapshot and of the one before it, both of one worker."""
-    own = asking.read(asking.asked(source, "GET", "api/snapshots"), _latest)
+def _last(source: asking.Source, worker: Mapping[str, str]) -> tuple[str, str]:
+    """Return the ids of the newest snapshot of a worker and of the one before it."""
+    own = asking.read(asking.asked(source, "GET", "api/snapshots", worker), _ids)
     if len(own) > 1:
         return own[-2], own[-1]
     raise EndingError(
@@ -84,15 +88,41 @@ def _last(source: asking.Source) -> tuple[str, str]:
     )
 
 
-def _latest(document: Any) -> list[str]:
-    """Return the ids of those snapshots that the worker of the newest one has taken."""
-    kept = document["snapshots"]
-    return [str(one["id"]) for one in kept if one.get("worker") == kept[-1].get("worker")]
+def _ids(document: Any) -> list[str]:
+    return [str(one["id"]) for one in document["snapshots"]]
+
+
+def _asked(source: asking.Source, options: Namespace) -> Mapping[str, str]:
+    """Return the query that names one worker: each has snapshots of its own."""
+    if options.worker is not None:
+        return sources.worker(options)
+    document = asking.asked(source, "GET", "api/workers")
+    alive = asking.read(document, lambda known: [w for w in known["workers"] if w["alive"]])
+    return {"worker": called(alive[0]["worker"])} if len(alive) > 1 else {}
 
 
 def _listed(document: Any, columns: int) -> list[str]:
     """Return the snapshot of one worker, or of each."""
-    taken = document.get("snapshots", [document])
+    if "workers" not in document:
+        return _table([document], columns)
+    answers = [
+        (called(one["worker"]), one["status"], one["answer"]) for one in document["workers"]
+    ]
+    taken = [answer | {"worker": name} for name, status, answer in answers if status < ERRORS]
+    failed = [
+        f"{printable(name)}: {printable(answer['error']['message'])}"
+        for name, status, answer in answers
+        if status >= ERRORS
+    ]
+    return [*(_table(taken, columns) if taken else ()), *failed]
+
+
+def called(worker: Any) -> str:
+    """Return the name by which a worker is asked for."""
+    return f"{worker['host']}:{worker['pid']}"
+
+
+def _table(taken: Sequence[Any], columns: int) -> list[str]:
     figures = [
         ["requests", *(f"{one['visits']:,}" for one in taken)],
         ["RSS", *(humane.size(one["memory"]["rss_bytes"]) for one in taken)],
@@ -106,8 +136,7 @@ def _listed(document: Any, columns: int) -> list[str]:
 
 def _named(snapshot: Any) -> str:
     worker = snapshot.get("worker")
-    of = f" of {worker['host']}:{worker['pid']}" if worker else ""
-    return f"{snapshot['id']}{of}"
+    return printable(f"{snapshot['id']} of {worker}" if worker else snapshot["id"])
 
 
 def _compared(diff: Any, columns: int) -> list[str]:

@@ -46,10 +46,13 @@ def offer(parser: ArgumentParser) -> None:
     parser.set_defaults(timeout=TIMEOUT)
 
 
-def offer_worker(parser: ArgumentParser, what: str) -> None:
-    """Add the option that names a worker; *what* is asked of it."""
+def offer_worker(parser: ArgumentParser, what: str, *, every: bool = False) -> None:
+    """Add the option that names a worker; *what* is asked of it, or of *every* one."""
     parser.add_argument(
-        "--worker", type=_worker, metavar="WORKER", help=f"{what}: its pid, or host:pid"
+        "--worker",
+        type=_worker_or_all if every else _worker,
+        metavar="WORKER",
+        help=f"{what}: its pid, or host:pid" + (", or 'all' for each" if every else ""),
     )
 
 
@@ -58,8 +61,12 @@ def worker(options: Namespace) -> Mapping[str, str]:
     return {} if options.worker is None else {"worker": options.worker}
 
 
+def _worker_or_all(text: str) -> str:
+    return text if text == "all" else _worker(text)
+
+
 def _worker(text: str) -> str:
-    if text != "all" and not _WORKER.fullmatch(text):
+    if not _WORKER.fullmatch(text):
         raise ArgumentTypeError(f"{text!r} is no worker: use a pid, or host:pid")
     return text
 

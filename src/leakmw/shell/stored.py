@@ -88,11 +88,11 @@ class StoreSource:
     def _carried(self, view: View, method: str, path: str, query: Mapping[str, str]) -> Answered:
         """Return the answers of the workers that are asked, or of the first one that lives."""
         name = query.get(WORKER)
-        living = [
+        living = sorted(  # the same one each time, where none is named
             (number, worker)
             for number, worker in view.living(meters.lives)
             if name is None or worker.is_called(name)
-        ]
+        )
         chosen = dict(living if name == ALL else living[:1])
         if not chosen:
             said = "No worker lives." if name is None else "No such worker lives."
