@@ -1,15 +1,18 @@
 """One process's connection to the store: opened late, on one thread, and mended by itself.
 
-A connection must not be used in a forked child, nor closed there: SQLite's locks are the parent's.
-So a child leaves what it has inherited alone and opens its own.
+A connection must not be used in a forked child, nor closed there: SQLite's locks are the parent's,
+and a mutex that another thread held as the process forked is never given back. So a child leaves
+what it has inherited alone for good, and opens its own.
 """
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import sqlite3
 import time
+import weakref
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -24,8 +27,7 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 1.0
 """How long the background thread waits for another process that writes."""
 
-_inherited: list[sqlite3.Connection] = []
-"""What a forked child must not close; nothing else refers to it any more."""
+_every: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 class Database:
@@ -37,16 +39,17 @@ class Database:
         make: Whether to make it where there is none.
 
     Attributes:
-        opened: How often it was opened: what was told to one file may be missing in the next.
+        file: Its path.
+        identity: Of the file that is open, or was last: what one was told is missing in another.
     """
 
     def __init__(self, file: Path, *, make: bool = True) -> None:
         self.file = file
         self._make = make
-        self.opened = 0
-        self._connection: sqlite3.Connection | None = None
+        self.identity = ""
         self._inode = 0
-        self._pid = os.getpid()
+        self._connection: sqlite3.Connection | None = None
+        _every.add(self)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -89,18 +92,26 @@ class Database:
     def close(self) -> None:
         """Close it; the next use opens it again."""
         connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if self._pid != os.getpid():
-            _inherited.append(connection)
-            return
-        with suppress(sqlite3.Error):
-            connection.close()
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def abandon(self) -> None:
+        """Forget the connection of the parent without closing it, in a forked child."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # a reference that nobody gives back: not even the end of the interpreter closes it
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
+        except OSError as error:
+            self.close()
+            raise StoreError(
+                f"the store {self.file} fails ({os.strerror(error.errno or 0)})"
+            ) from error
         except sqlite3.Error as error:
             self.close()
             told = explained(error, self.file)
@@ -116,13 +127,21 @@ class Database:
             made_private(self.file)
         elif not self.file.exists():
             raise StoreError(f"there is no store {self.file}")
-        self._inode, self._pid = self.file.stat().st_ino, os.getpid()
+        self._inode = self.file.stat().st_ino
         # the thread that opens it is the one that uses it
         connection = sqlite3.connect(self.file, timeout=PATIENCE_SECONDS, isolation_level=None)
         self._connection = connection
-        schema.prepare(connection, self.file)
-        self.opened += 1
+        with self._locked():  # two that make it a WAL at once do not wait for each other
+            schema.prepare(connection, self.file)
+        (self.identity,) = connection.execute("SELECT identity FROM united").fetchone()
         return connection
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keep other workers from making the file, and from setting it aside."""
+        with self.file.with_name(f"{self.file.name}-lock").open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
 
     def _is_there(self) -> bool:
         """Return whether the file that is open still is the one at its path."""
@@ -133,15 +152,21 @@ class Database:
 
     def _set_aside(self) -> None:
         """Rename a broken file, unless another worker has done so already."""
-        lock = self.file.with_name(f"{self.file.name}-lock")
-        with suppress(OSError), lock.open("w") as held:
-            fcntl.flock(held, fcntl.LOCK_EX)
+        with suppress(OSError), self._locked():
             if self._is_there():
                 stamp = time.strftime("%Y%m%dT%H%M%S")
                 for ending in ("-wal", "-shm", ""):
                     old = self.file.with_name(f"{self.file.name}{ending}")
                     with suppress(FileNotFoundError):
                         old.rename(f"{old}.broken-{stamp}-{os.getpid()}")
+
+
+def _abandon() -> None:
+    for database in tuple(_every):
+        database.abandon()
+
+
+os.register_at_fork(after_in_child=_abandon)
 
 
 def usable(file: Path) -> str | None:
@@ -157,5 +182,6 @@ def usable(file: Path) -> str | None:
         return str(error)
     finally:
         database.close()
-        for ending in ("-wal", "-shm", "") if not there else ():
-            file.with_name(f"{file.name}{ending}").unlink(missing_ok=True)
+        for ending in ("-wal", "-shm", "-lock", "") if not there else ():
+            with suppress(OSError):
+                file.with_name(f"{file.name}{ending}").unlink()

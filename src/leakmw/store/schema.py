@@ -40,8 +40,8 @@ STEPS = (
         fingerprint TEXT PRIMARY KEY, place INTEGER NOT NULL, known TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE united (
         id INTEGER PRIMARY KEY CHECK (id = 1), next_at REAL NOT NULL,
-        epoch INTEGER NOT NULL DEFAULT 0, report TEXT);
-    INSERT INTO united (id, next_at) VALUES (1, 0);
+        epoch INTEGER NOT NULL DEFAULT 0, report TEXT, identity TEXT NOT NULL);
+    INSERT INTO united (id, next_at, identity) VALUES (1, 0, hex(randomblob(8)));
     CREATE TABLE command (
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         worker INTEGER NOT NULL REFERENCES worker ON DELETE CASCADE, asked_at REAL NOT NULL,

@@ -63,6 +63,20 @@ class Told(NamedTuple):
     profile: Profile
 
 
+class _Standing(NamedTuple):
+    """What a file knows of this worker.
+
+    Attributes:
+        identity: Of the file.
+        me: The worker's id in it; 0 before it has one.
+        visits: Told so far, by endpoint.
+    """
+
+    identity: str
+    me: int
+    visits: Mapping[str, int]
+
+
 class SharedStore:
     """What this process tells the others, and what it learns from them.
 
@@ -91,16 +105,13 @@ class SharedStore:
         self._release = release
         self._lives = lives
         self._stacks = Stacks(describe)
-        self._opened = 0
-        self._me = 0
-        self._told: dict[str, int] = {}
-        self._times = 0
-        self._changes = (0, 0)
+        self._standing = _Standing("", 0, {})
+        self._changes = ("", 0)
 
     @property
     def me(self) -> int:
         """The id of this worker in the store; 0 before it has one."""
-        return self._me
+        return self._standing.me
 
     @property
     def file(self) -> Path:
@@ -122,20 +133,20 @@ class SharedStore:
         """
         try:
             with self._database.transaction() as connection:
-                self._register(connection, told.status)
-                self._count(connection, told.visits)
-                self._write(connection, told)
-                self._times += 1
-                if (self._me + self._times) % PRUNE_EVERY == 0:
-                    self._reap(connection)
+                standing = self._registered(connection, told.status)
+                standing = self._counted(connection, standing, told.visits)
+                self._write(connection, standing.me, told)
+                if (standing.me + told.status.snapshots) % PRUNE_EVERY == 0:
+                    self._reap(connection, standing.me)
                     prune(connection)
-                return self._has_turn(connection)
+                turn = self._has_turn(connection, standing.me)
         except StoreError as error:
-            self._stacks.forget()
-            self._me = 0  # what was rolled back is written anew
+            self._stacks.forget()  # what was rolled back is written anew
             if isinstance(error, FullError):
                 self._make_room()
             raise
+        self._standing = standing
+        return turn
 
     def speak(self, status: WorkerStatus, visits: Mapping[str, int]) -> None:
         """Tell the others that this worker lives, and what was visited.
@@ -144,13 +155,14 @@ class SharedStore:
             StoreError: If it cannot be told now.
         """
         with self._database.transaction() as connection:
-            self._register(connection, status)
-            self._count(connection, visits)
+            standing = self._registered(connection, status)
+            standing = self._counted(connection, standing, visits)
             connection.execute(
                 "UPDATE worker SET seen_at = ?, visits = ?, status = ? WHERE id = ?",
-                (time.time(), status.visits, encoded(status), self._me),
+                (time.time(), status.visits, encoded(status), standing.me),
             )
-            self._reap(connection)
+            self._reap(connection, standing.me)
+        self._standing = standing
 
     def has_turn(self) -> bool:
         """Return whether it is this worker's turn to report on all of them.
@@ -159,7 +171,7 @@ class SharedStore:
             StoreError: If that cannot be told now.
         """
         with self._database.transaction() as connection:
-            return self._has_turn(connection)
+            return self._has_turn(connection, self.me)
 
     def others(self, known: Mapping[int, int], engine: str) -> list[tuple[int, int, bytes | None]]:
         """Return what the other workers have seen.
@@ -179,7 +191,7 @@ class SharedStore:
             every = connection.execute(
                 "SELECT id, seen_number FROM worker WHERE release = ? AND engine = ? AND id <> ? "
                 "AND seen IS NOT NULL ORDER BY ended_at IS NOT NULL, seen_at DESC LIMIT ?",
-                (self._release, engine, self._me, UNITED),
+                (self._release, engine, self.me, UNITED),
             ).fetchall()
             query = "SELECT seen FROM worker WHERE id = ?"
             return [
@@ -233,10 +245,10 @@ class SharedStore:
             StoreError: If it cannot be read now.
         """
         changes = self._database.changes()
-        if (self._database.opened, changes) == self._changes:
+        if (self._database.identity, changes) == self._changes:
             return False
         self.refresh()
-        self._changes = self._database.opened, changes
+        self._changes = self._database.identity, changes
         return True
 
     def refresh(self) -> None:
@@ -264,32 +276,34 @@ class SharedStore:
         """
         self.refresh()
         with self._database.reading() as connection:
-            return profiles.read(connection, dict(self.view.living(self._lives)))
+            return profiles.read(connection, dict(sorted(self.view.living(self._lives))))
 
-    def _register(self, connection: sqlite3.Connection, status: WorkerStatus) -> None:
-        if self._me and self._opened == self._database.opened:
-            return
+    def _registered(self, connection: sqlite3.Connection, status: WorkerStatus) -> _Standing:
+        """Return what the open file knows of this worker; that it is there, at the least."""
+        if self._standing.identity == self._database.identity:
+            return self._standing
         self._stacks.forget()
-        if self._opened != self._database.opened:
-            self._told = {}
-        found = connection.execute(
+        (me,) = connection.execute(
             "INSERT INTO worker (host, pid, release, seen_at, status) VALUES (?, ?, ?, ?, ?) "
             "RETURNING id",
             (status.worker.host, status.worker.pid, self._release, time.time(), encoded(status)),
         ).fetchone()
-        self._me, self._opened = found[0], self._database.opened
+        return _Standing(self._database.identity, me, {})
 
-    def _count(self, connection: sqlite3.Connection, counts: Mapping[str, int]) -> None:
+    def _counted(
+        self, connection: sqlite3.Connection, standing: _Standing, counts: Mapping[str, int]
+    ) -> _Standing:
         """Add the visits since the last time."""
+        told = standing.visits
         more = {
-            name: visits - self._told.get(name, 0)
+            name: visits - told.get(name, 0)
             for name, visits in counts.items()
-            if visits > self._told.get(name, 0)
+            if visits > told.get(name, 0)
         }
         count(connection, self._release, more)
-        self._told.update({name: counts[name] for name in more})
+        return standing._replace(visits={**told, **{name: counts[name] for name in more}})
 
-    def _write(self, connection: sqlite3.Connection, told: Told) -> None:
+    def _write(self, connection: sqlite3.Connection, me: int, told: Told) -> None:
         status = told.status
         connection.execute(
             "UPDATE worker SET engine = ?, visits = ?, seen_at = ?, status = ?, report = ?, "
@@ -302,28 +316,21 @@ class SharedStore:
                 encoded(told.report),
                 told.seen,
                 status.snapshots,
-                self._me,
+                me,
             ),
         )
-        self._stacks.put(connection, self._me, status.snapshots, told.profile)
+        self._stacks.put(connection, me, status.snapshots, told.profile)
 
-    def _has_turn(self, connection: sqlite3.Connection) -> bool:
+    def _has_turn(self, connection: sqlite3.Connection, me: int) -> bool:
         now = time.time()
         changed = connection.execute(
             # a clock that was set back must not stop it for good
             "UPDATE united SET next_at = ? WHERE next_at <= ? OR next_at > ?",
             (now + UNITE_SECONDS, now, now + MOST_UNITE_SECONDS),
         )
-        return changed.rowcount > 0 or not self._has_company(connection)
+        return changed.rowcount > 0 or not _has_company(connection, me)
 
-    def _has_company(self, connection: sqlite3.Connection) -> bool:
-        """Return whether another worker lives, as far as is known without looking."""
-        found = connection.execute(
-            "SELECT 1 FROM worker WHERE ended_at IS NULL AND id <> ? LIMIT 1", (self._me,)
-        )
-        return found.fetchone() is not None
-
-    def _reap(self, connection: sqlite3.Connection) -> None:
+    def _reap(self, connection: sqlite3.Connection, me: int) -> None:
         """Note the end of those that live no more."""
         rows = connection.execute(
             "SELECT id, status FROM worker WHERE ended_at IS NULL"
@@ -331,10 +338,18 @@ class SharedStore:
         ended = [
             (time.time(), worker)
             for worker, text in rows
-            if worker != self._me and not is_alive(decoded(WorkerStatus, text), self._lives)
+            if worker != me and not is_alive(decoded(WorkerStatus, text), self._lives)
         ]
         connection.executemany("UPDATE worker SET ended_at = ? WHERE id = ?", ended)
 
     def _make_room(self) -> None:
         with suppress(StoreError), self._database.transaction() as connection:
             prune(connection, hard=True)
+
+
+def _has_company(connection: sqlite3.Connection, me: int) -> bool:
+    """Return whether another worker lives, as far as is known without looking."""
+    found = connection.execute(
+        "SELECT 1 FROM worker WHERE ended_at IS NULL AND id <> ? LIMIT 1", (me,)
+    )
+    return found.fetchone() is not None
