@@ -125,6 +125,22 @@ def test_findings_are_told_apart_by_fingerprint() -> None:
     ]
 
 
+def test_a_confirmed_leak_is_reported_until_it_is_resolved() -> None:
+    """Also where the latest windows do not show it; a suspicion is not."""
+    history = History()
+    other = finding(fingerprint="000000000000")
+    told(history, [finding("leak"), other], 1000)
+    (shown,), changes = told(history, [], 1600)
+    assert (shown.fingerprint, shown.verdict, changes) == ("9f2c41d0b7aa", Verdict.LEAK, ())
+    assert shown.evidence[0] == (
+        "called a leak after 1,000 requests, and not seen over the last 600: resolved after 400 "
+        "more without it"
+    )
+    shown_at_last, changes = told(history, [], 2000)
+    assert not shown_at_last
+    assert {change.state for change in changes} == {State.RESOLVED}
+
+
 def test_what_is_remembered_may_be_handed_on() -> None:
     """The next worker goes on where this one was."""
     history = History()

@@ -60,7 +60,7 @@ def inside_much_churn(shop: Shop) -> None:
     shop.add("/churn", churn)
 
 
-@leak("helper", "starlette", "/a", cause="unbounded-collection", holder="AUDIT", per_request=1024)
+@leak("helper", "starlette", "/a", cause="unbounded-collection", holder="audit", per_request=1024)
 def helper_shared_with_healthy_endpoints(shop: Shop) -> None:
     """One helper makes records for three endpoints; one of them keeps its own."""
     audit: list[bytes] = []

@@ -110,7 +110,8 @@ class Reporting:
         ) -> tuple[Mapping[str, Remembered], Report, tuple[Report, Sequence[Change]]]:
             history = History(known)
             shown, changes = history.update(found[: self._settings.top], present, visits, lately)
-            report = self._made(last, whole, ranked(shown), 1 + len(others))
+            reported = ranked(shown)[: self._settings.top]
+            report = self._made(last, whole, reported, 1 + len(others))
             return history.known, report, (report, changes)
 
         visits = {name: endpoint.visits for name, endpoint in last.endpoints.items()}

@@ -45,7 +45,8 @@ class History:
         """Return findings as they are with all that was known, and what has changed.
 
         A confirmed leak stays one until it has settled, or was not seen over as many requests as
-        had confirmed it. Only what was said is ever resolved.
+        had confirmed it: until then it is reported also where the latest windows do not show it.
+        Only what was said is ever resolved.
 
         Args:
             found: Those to be reported.
@@ -66,6 +67,7 @@ class History:
             took = now if lately is None else visited(finding, lately)
             changes.extend(self._moved(finding, before, now, took))
         changes.extend(self._gone(present, visits))
+        findings.extend(self._unseen(present, visits))
         while len(self.known) > REMEMBERED:
             del self.known[next(iter(self.known))]
         return tuple(findings), tuple(changes)
@@ -88,6 +90,16 @@ class History:
             )
             if not same:
                 yield Change(new, finding)
+
+    def _unseen(self, present: Collection[str], visits: Mapping[str, int]) -> Iterator[Finding]:
+        for fingerprint, known in self.known.items():
+            if known.state is State.CONFIRMED and fingerprint not in present:
+                missing = visited(known.finding, visits) - known.seen
+                said = (
+                    f"called a leak after {known.took:,} requests, and not seen over the last "
+                    f"{missing:,}: resolved after {known.took - missing:,} more without it"
+                )
+                yield replace(known.finding, evidence=(said, *known.finding.evidence))
 
     def _gone(self, present: Collection[str], visits: Mapping[str, int]) -> Iterator[Change]:
         for fingerprint, known in list(self.known.items()):

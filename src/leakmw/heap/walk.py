@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import gc
+import weakref
 
 # update() asks whether it was given a Mapping: a metaclass of the app may answer that
 from collections import Counter, _count_elements  # type: ignore[attr-defined]
@@ -170,20 +171,23 @@ def _found(
 ) -> list[tuple[str, Found]]:
     found = []
     for index, origin in enumerate(one for one in origins if one in graph.found):
-        things = graph.found[origin]
+        every = graph.found[origin]
+        # a weak reference lies elsewhere than what it refers to is kept
+        things = [thing for thing in every if not is_a(thing, weakref.ref)] or every
         holding = held(graph, things)
         kept = None
         if index < MOST_RETAINED and _is_known(holding.holder):
             with suppress(MemoryError):  # what is known of it is worth telling all the same
-                kept = retained(roots, holding.holder, _held_by_us(holding, things))
+                lists = [every] if things is every else [every, things]
+                kept = retained(roots, holding.holder, _held_by_us(holding, lists))
         found.append((origin, _described(holding, names, kept)))
     return found
 
 
-def _held_by_us(holding: Held, things: Sequence[object]) -> Counter[int]:
+def _held_by_us(holding: Held, lists: Sequence[Sequence[object]]) -> Counter[int]:
     """Return how many references of ours there are to what was found, by ``id``."""
     ours: Counter[int] = Counter()
-    for some in (things, *holding.tails):
+    for some in (*lists, *holding.tails):
         _count_elements(ours, map(id, some))
     return ours
 

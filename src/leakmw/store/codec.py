@@ -38,8 +38,10 @@ def decoded(kind: type[Record], text: str) -> Record:
 
 
 def _plain(value: object) -> Any:
-    if is_dataclass(value):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
+    kind: Any = type(value)
+    names = _names(kind)
+    if names:
+        return {name: getattr(value, name) for name in names}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, Mapping):
@@ -99,6 +101,12 @@ def _simple(kind: Any, raw: Any) -> Any:
     if type(raw) is not kind:
         raise ValueError(f"no {kind.__name__}")
     return raw
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    """Return the fields of a dataclass; none of any other type."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 @cache

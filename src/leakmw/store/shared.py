@@ -33,7 +33,7 @@ UNITED = 64
 """Workers whose windows are looked at together, those alive first, then the latest."""
 
 PRUNE_EVERY = 64
-"""Snapshots of a worker after which it looks for what is to be forgotten."""
+"""Of all snapshots one in so many, after which its worker looks for what is to be forgotten."""
 
 UNITE_SECONDS = 1.0
 """The least time between two reports on all workers."""
@@ -126,7 +126,7 @@ class SharedStore:
                 self._count(connection, told.visits)
                 self._write(connection, told)
                 self._times += 1
-                if self._times % PRUNE_EVERY == 1:
+                if (self._me + self._times) % PRUNE_EVERY == 0:
                     self._reap(connection)
                     prune(connection)
                 return self._has_turn(connection)
