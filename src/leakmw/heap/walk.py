@@ -178,15 +178,16 @@ def _found(
         kept = None
         if index < MOST_RETAINED and _is_known(holding.holder):
             with suppress(MemoryError):  # what is known of it is worth telling all the same
-                kept = retained(roots, holding.holder, _held_by_us(holding, things))
+                lists = [every] if things is every else [every, things]
+                kept = retained(roots, holding.holder, _held_by_us(holding, lists))
         found.append((origin, _described(holding, names, kept)))
     return found
 
 
-def _held_by_us(holding: Held, things: Sequence[object]) -> Counter[int]:
+def _held_by_us(holding: Held, lists: Sequence[Sequence[object]]) -> Counter[int]:
     """Return how many references of ours there are to what was found, by ``id``."""
     ours: Counter[int] = Counter()
-    for some in (things, *holding.tails):
+    for some in (*lists, *holding.tails):
         _count_elements(ours, map(id, some))
     return ours
 
