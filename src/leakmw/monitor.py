@@ -10,6 +10,7 @@ import time
 import weakref
 from collections import deque
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from leakmw.background import Background, giving_way, outward, process
@@ -182,7 +183,13 @@ class Monitor:
 
     def workers(self) -> tuple[WorkerStatus, ...]:
         """Return every worker of this app on this host that is known, those alive first."""
-        return self._pipeline.workers() if self._pipeline else ()
+        if self._pipeline is None:
+            return ()
+        errors = sum(count.times for count in tuple(self._failures.values()))
+        return tuple(
+            replace(one, errors=errors) if one.worker.pid == process.pid else one
+            for one in self._pipeline.workers()
+        )
 
     def profiles(self) -> tuple[Profile, ...]:
         """Return the latest profile of each live worker."""
