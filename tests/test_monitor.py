@@ -408,6 +408,20 @@ def test_kinds_of_errors_are_bounded(watch: Watch) -> None:
     assert monitor._failures["endpoint 0", "ValueError"].times == 6
 
 
+def test_a_worker_is_known_from_its_first_snapshot_on(watch: Watch) -> None:
+    """With its visits, its snapshots and the errors of leakmw's own so far."""
+    monitor = watch(service="shop")
+    serve(monitor, 3)
+    assert monitor.workers() == ()
+    monitor.take_snapshot(PATIENCE)
+    (worker,) = monitor.workers()
+    assert (worker.service, worker.visits, worker.snapshots) == ("shop", 3, 1)
+    assert (worker.alive, worker.errors) == (True, 0)
+    monitor.failed("endpoint", ValueError())
+    monitor.failed("endpoint", ValueError())
+    assert monitor.workers()[0].errors == 2
+
+
 def test_an_error_that_comes_after_the_monitors_end_is_nobodys(watch: Watch) -> None:
     """The thread's last words may come late."""
     monitor = watch()

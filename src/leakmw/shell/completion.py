@@ -17,7 +17,9 @@ SHELLS = ("bash", "zsh", "fish")
 _BASH = """\
 # tab completion of leakmw for bash: source <(leakmw completion bash)
 _leakmw() {{
-    local word=$2 before=$3 options="" choices="" files=""
+    local options="" choices="" files=""
+    # not $2: zsh has "--" there for a word that is not begun yet
+    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD - 1]}}
     COMPREPLY=()
     case ${{COMP_WORDS[1]}} in
 {commands}
