@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -69,15 +70,18 @@ if TYPE_CHECKING:
 # what was started in the background ignores it, and so would every server that is started here
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# no server remembers what another one did, nor leaves anything in the developer's own folder
+os.environ[f"{PREFIX}STORE"] = "memory"
+STATE = tempfile.TemporaryDirectory(prefix="leakmw-tests-")
+os.environ["XDG_STATE_HOME"] = STATE.name
+
 # no test has a time limit: a busy machine is no failure
 settings.register_profile("patient", settings(), deadline=None)
 settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(
-    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No setting of the developer's own shell reaches a test.
 
     The exact tracer sees each block, so that a test needs but few of them; what is said of samples
@@ -88,7 +92,6 @@ def _clean_environment(
             monkeypatch.delenv(name)
     monkeypatch.setenv(f"{PREFIX}ENGINE", "tracemalloc")
     monkeypatch.setenv(f"{PREFIX}STORE", "memory")
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.getbasetemp() / "state"))
 
 
 @pytest.fixture(autouse=True)

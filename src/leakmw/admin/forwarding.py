@@ -26,7 +26,7 @@ THIS = "this"
 TOGETHER = "/api/report"
 """What speaks of all workers without being asked of each."""
 
-_NAME = re.compile(r"all|([^:\s]+:)?[1-9][0-9]{0,9}", re.ASCII)
+_NAME = re.compile(r"all|([\w.-]{1,253}:)?[1-9][0-9]{0,9}", re.ASCII)
 
 WORKER = "worker"
 """The query's parameter."""

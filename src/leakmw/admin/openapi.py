@@ -159,7 +159,7 @@ _WORKER: Document = {
     "name": "worker",
     "in": "query",
     "description": "Of this worker alone: pid, or host:pid; all is the same as none.",
-    "schema": {"type": "string", "pattern": "^(all|([^:]+:)?[1-9][0-9]{0,9})$"},
+    "schema": {"type": "string", "pattern": "^(all|([0-9A-Za-z_.-]{1,253}:)?[1-9][0-9]{0,9})$"},
 }
 
 _COMPARED = {"parameters": [_parameter("from", "query"), _parameter("to", "query")]}
