@@ -60,6 +60,7 @@ def fleet(
         "LEAKMW_EVERY": str(EVERY),
         "LEAKMW_STORE": str(folder / "store.db"),
         "LEAKMW_VERSION": "1",
+        "SHOP_LOG_LEVEL": "INFO",
         **variables,
     }
     log = folder / f"{len(list(folder.iterdir()))}.log"
