@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -48,9 +50,10 @@ def _visit(database: Database) -> None:
 def _filled(disk: Path) -> Path:
     """Take all room that is left; return the file that does."""
     filler = disk / "filler"
-    with filler.open("wb", buffering=0) as other, pytest.raises(OSError, match="No space"):
+    with suppress(OSError), filler.open("wb", buffering=0) as other:
         while True:
             other.write(bytes(1024))
+    assert shutil.disk_usage(disk).free == 0
     return filler
 
 
@@ -101,7 +104,7 @@ def test_a_disk_that_gets_read_only_is_said(disk: Path) -> None:
     _visit(database)
     database.close()
     assert _done("mount", "-o", "remount,ro", str(disk))
-    with pytest.raises(StoreError, match="cannot be (opened|written)|fails") as said:
+    with pytest.raises(StoreError, match=r"cannot be (opened|written)|fails") as said:
         _visit(database)
     assert str(disk / "shop.db") in str(said.value)
     assert _done("mount", "-o", "remount,rw", str(disk))
