@@ -22,21 +22,24 @@ nox.options.sessions = [
     "build",
     "wheel",
     "examples",
+    "once",
     "tests",
 ]
 
-# Minutes of real traffic to real servers: once is enough.
+# Minutes of real traffic to real servers, of tools from outside, and of forks: once is enough.
 EXAMPLES = "tests/test_examples.py"
+ONCE = ["tests/test_fleet.py", "tests/test_inherited.py", "tests/test_tools.py"]
 TORTURE = "tests/torture/run.py"
 PART = [
     *("test_list", "test_dict", "test_generators", "test_weakref", "test_context"),
     *("test_gc", "test_set", "test_coroutines", "test_asyncio.test_tasks", "test_thread"),
     *("test_json", "test_pickle", "test_sqlite3", "test_re", "test_bytes"),
 ]
-MOST = [
-    *("--ignore", EXAMPLES, "--numprocesses", "auto", "--dist", "loadfile"),
+PARALLEL = [
+    *("--numprocesses", "auto", "--dist", "loadfile"),
     *("--max-worker-restart", "0"),  # with one more after a crash, pytest-xdist waits for ever
 ]
+MOST = [*PARALLEL, *(f"--ignore={file}" for file in (EXAMPLES, *ONCE))]
 
 
 def install(session: nox.Session, group: str, *others: str) -> None:
@@ -111,6 +114,13 @@ def examples(session: nox.Session) -> None:
     """Check that the leaks of the example apps are found, and nothing else."""
     install(session, "tests", built_wheel())
     session.run("pytest", EXAMPLES, *session.posargs)
+
+
+@nox.session(requires=["build"])
+def once(session: nox.Session) -> None:
+    """Test what takes its time and is the same on each Python: fleets, tools, a thousand forks."""
+    install(session, "tests", built_wheel())
+    session.run("pytest", *PARALLEL, *ONCE, *session.posargs)
 
 
 @nox.session(python=PYTHONS[0], requires=["build"])

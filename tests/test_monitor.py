@@ -408,11 +408,11 @@ def test_kinds_of_errors_are_bounded(watch: Watch) -> None:
     assert monitor._failures["endpoint 0", "ValueError"].times == 6
 
 
-def test_a_worker_is_known_from_its_first_snapshot_on(watch: Watch) -> None:
+def test_a_worker_knows_itself(watch: Watch) -> None:
     """With its visits, its snapshots and the errors of leakmw's own so far."""
     monitor = watch(service="shop")
     serve(monitor, 3)
-    assert monitor.workers() == ()
+    assert [(one.visits, one.snapshots) for one in monitor.workers()] == [(3, 0)]
     monitor.take_snapshot(PATIENCE)
     (worker,) = monitor.workers()
     assert (worker.service, worker.visits, worker.snapshots) == ("shop", 3, 1)

@@ -74,6 +74,7 @@ RIGHT: list[tuple[str, Any, str | None]] = [
     ("service", "shop", "shop"),
     ("version", "1.4.2", "1.4.2"),
     ("store", "memory", "memory"),
+    ("store", "/var/lib/leakmw.db", "/var/lib/leakmw.db"),
     ("store", None, "none"),
 ]
 
@@ -113,7 +114,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("ignore", (1,), "use a tuple of strings"),
     ("service", 7, "use a string or None"),
     ("version", 1.4, "use a string or None"),
-    ("store", "/var/lib/leakmw.db", "use None or 'memory'"),
+    ("store", "/var/", "use a file's path, 'memory', or None"),
 ]
 
 WRONG_IN_ENVIRONMENT = [
@@ -125,7 +126,7 @@ WRONG_IN_ENVIRONMENT = [
     ("overhead", "1%", "use a number"),
     ("overhead", "inf", "above 0 and at most 1"),
     ("endpoint", "shop:name", "only code can give"),
-    ("store", "/var/lib/leakmw.db", "use None or 'memory'"),
+    ("store", "/var/", "use a file's path, 'memory', or None"),
 ]
 
 WRONG_TOKENS = [

@@ -125,7 +125,7 @@ def _server(tap: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         "PYTHONPATH": os.pathsep.join(filter(None, [str(APPS), os.environ.get("PYTHONPATH")])),
     }
     log = tmp_path_factory.mktemp("tools") / "server.log"
-    with serving(GUNICORN, log, **variables) as server:
+    with serving(GUNICORN, log, harmed=False, **variables) as server:
         yield server
 
 

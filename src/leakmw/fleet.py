@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from leakmw.analysis.together import Seen
-    from leakmw.records import Endpoint, Remembered, Report, Snapshot, Traceback, Worker
+    from leakmw.records import Endpoint, Memory, Remembered, Report, Snapshot, Traceback, Worker
     from leakmw.settings import Settings
 
 Outcome = TypeVar("Outcome")
@@ -107,6 +107,7 @@ class Fleet:
         )
         self._spoken_at, self._spoken_visits = time.monotonic(), 0
         self._again: float | None = None
+        self._cut_off = False
         self._shared: SharedStore | None = None
         self.commands: Commands | None = None
         if settings.store != "memory":
@@ -156,7 +157,7 @@ class Fleet:
             errors=self._errors(),
             snapshots=last.number,
             engine=last.engine,
-            memory=report.memory,
+            memory=_with_older(report.memory, self._status.memory),
             snapshot_seconds=last.trace.seconds,
             pause_seconds=last.trace.pause_seconds,
         )
@@ -214,8 +215,10 @@ class Fleet:
             try:
                 outcome = self._shared.unite(self._keeping(conclude), seconds)
             except StoreError as error:
+                self._cut_off = True
                 self._failed("store", error)
             else:
+                self._cut_off = False
                 return outcome
         self._known, _, outcome = conclude(self._known, visits, None)
         return outcome
@@ -303,8 +306,13 @@ class Fleet:
         return tuple(own if one.worker == own.worker else one for one in known)
 
     def report(self) -> Report | None:
-        """Return the latest report on all workers that is known; from any thread."""
-        return None if self._shared is None else self._shared.view.report()
+        """Return the latest report on all workers; from any thread.
+
+        ``None`` where this worker is alone, or has had to make its latest one without the store.
+        """
+        if self._shared is None or self._cut_off:
+            return None
+        return self._shared.view.report()
 
     def _done(self, step: Callable[[], Outcome], fallback: Outcome) -> Outcome:
         try:
@@ -312,6 +320,17 @@ class Fleet:
         except StoreError as error:
             self._failed("store", error)
             return fallback
+
+
+def _with_older(memory: Memory, before: Memory | None) -> Memory:
+    """Return *memory* with what is read more seldom as it was read before."""
+    if before is None:
+        return memory
+    return replace(
+        memory,
+        pss_bytes=before.pss_bytes if memory.pss_bytes is None else memory.pss_bytes,
+        uss_bytes=before.uss_bytes if memory.uss_bytes is None else memory.uss_bytes,
+    )
 
 
 def _as_it_is(traceback: Traceback) -> Traceback:

@@ -207,8 +207,7 @@ class Pipeline:
 
     def all_reported(self) -> Report | None:
         """Return the latest report on all workers; from any thread."""
-        known = [one for one in (self.fleet.report(), self.store.report) if one is not None]
-        return max(known, default=None, key=lambda one: one.taken_at)
+        return self.fleet.report() or self.store.report
 
     def profiles(self) -> tuple[Profile, ...]:
         """Return the latest profile of each live worker.

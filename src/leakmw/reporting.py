@@ -181,14 +181,8 @@ class Reporting:
 
     def _memory(self, last: Snapshot, workers: int) -> Memory:
         own = replace(last.memory, seconds_to_limit=self._forecast())
-        if workers == 1:
-            return own
-        others = [
-            one.memory
-            for one in self._fleet.workers()
-            if one.alive and one.worker != self._fleet.worker
-        ]
-        return summed([own, *(memory for memory in others if memory is not None)])
+        every = [one.memory for one in self._fleet.workers() if one.alive and one.memory]
+        return summed(every) if workers > 1 and every else own
 
     def _forecast(self) -> Estimate | None:
         """Return when the limit is met, as far as the same one left least room all the time."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, Response, send_file
@@ -13,6 +15,8 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 KEPT: list[bytearray] = []
+MENDED = "SHOP_MENDED" in os.environ
+logging.basicConfig(level=os.environ.get("SHOP_LOG_LEVEL", "WARNING"))
 
 app = Flask(__name__)
 
@@ -26,7 +30,8 @@ def home() -> str:
 @app.post("/carts/<int:number>")
 def keep(number: int) -> str:
     """Leak a kilobyte."""
-    KEPT.append(bytearray(1000))  # leak
+    if not MENDED:
+        KEPT.append(bytearray(1000))  # leak
     return f"cart {number}"
 
 
