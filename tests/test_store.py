@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -293,6 +294,42 @@ def test_a_file_that_is_gone_is_made_anew(
         assert connection.execute("SELECT visits FROM visits WHERE release = ''").fetchall() == [
             (2000,)
         ]
+
+
+def test_a_file_that_is_replaced_is_left_for_the_new_one(
+    file: Path, opened: Callable[[], Database], told: Callable[..., Told]
+) -> None:
+    """This worker tells all of its visits to that one, and the old one is not written to."""
+    store, other = shared(opened()), Database(file.with_name("other.db"))
+    store.publish(told())
+    shared(other).publish(told(pid=72))
+    other.close()
+    old = file.rename(file.with_name("old.db"))
+    for ending in ("-wal", "-shm"):
+        file.with_name(f"{file.name}{ending}").rename(f"{old}{ending}")
+    other.file.rename(file)
+    store.publish(told(number=2))
+    assert {one.worker.pid for one in read(opened()).workers(lambda _: True)} == {71, 72}
+
+
+def test_a_file_that_is_truncated_while_it_is_open_is_begun_anew(
+    file: Path, opened: Callable[[], Database], told: Callable[..., Told]
+) -> None:
+    """At the latest with the snapshot after the next."""
+    store = shared(opened())
+    store.publish(told())
+    with opened().reading() as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    os.truncate(file, 0)
+    for number in (2, 3):
+        with suppress(StoreError):
+            store.publish(told(number=number))
+    store.publish(told(number=4))
+    with opened().reading() as connection:
+        assert connection.execute("SELECT visits FROM visits WHERE release = ''").fetchall() == [
+            (4000,)
+        ]
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 def test_a_locked_store_is_waited_for_and_then_said(
