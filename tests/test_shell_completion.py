@@ -23,6 +23,7 @@ COMMANDS = {
     "diff",
     "gc",
     "heap",
+    "scan",
     "logs",
     "doctor",
     "completion",

@@ -16,6 +16,7 @@ from leakmw.shell import (
     heap,
     logs,
     report,
+    scan,
     snapshots,
     top,
     workers,
@@ -25,7 +26,7 @@ from leakmw.shell.ending import BROKEN_PIPE, INTERRUPTED, EndingError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS = (demo, report, workers, top, snapshots, collector, heap, logs, doctor, completion)
+COMMANDS = (demo, report, workers, top, snapshots, collector, heap, scan, logs, doctor, completion)
 """Modules that offer commands, in the order of the help."""
 
 

@@ -59,7 +59,7 @@ def _add_to_starlette(app: Any, settings: Settings) -> None:
 
 
 def _wrapped(app: Any, **overrides: Any) -> Any:
-    if _is_asgi(app):
+    if speaks_asgi(app):
         from leakmw import asgi
 
         return asgi.LeakMiddleware(app, **overrides)
@@ -74,7 +74,8 @@ def _wrapped(app: Any, **overrides: Any) -> Any:
     )
 
 
-def _is_asgi(app: Any) -> bool:
+def speaks_asgi(app: Any) -> bool:
+    """Return whether *app* is called as ASGI's apps are, and not as WSGI's."""
     if not _takes(app, 3):
         return False
     calls = (app, type(app).__call__)

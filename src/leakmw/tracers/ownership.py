@@ -26,7 +26,9 @@ def _files(*names: str) -> frozenset[str]:
 FACES = _files("wsgi.py", "asgi.py", "flask.py", "django/middleware.py", "django/handlers.py")
 """On the stack of every visit: what is outside of them is the server's."""
 
-PASSAGES = FACES | _files("cli.py", "visits/ending.py")
+PASSAGES = FACES | _files(
+    "__main__.py", "cli.py", "shell/scan.py", "shell/visiting.py", "visits/ending.py"
+)
 """Through which the app's own calls run: being on the stack makes nothing leakmw's."""
 
 FRAMEWORKS = frozenset(
