@@ -28,7 +28,13 @@ nox.options.sessions = [
 
 # Minutes of real traffic to real servers, of tools from outside, and of forks: once is enough.
 EXAMPLES = "tests/test_examples.py"
-ONCE = ["tests/test_fleet.py", "tests/test_inherited.py", "tests/test_tools.py"]
+ONCE = [
+    f"tests/test_{name}.py"
+    for name in (
+        *("admin_openapi", "demo", "fleet", "inherited", "queries", "secrets", "servers"),
+        *("shell_remote", "tools"),
+    )
+]
 TORTURE = "tests/torture/run.py"
 PART = [
     *("test_list", "test_dict", "test_generators", "test_weakref", "test_context"),
@@ -118,7 +124,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def once(session: nox.Session) -> None:
-    """Test what takes its time and is the same on each Python: fleets, tools, a thousand forks."""
+    """Test what takes its time and is the same on each Python: servers, tools, a thousand forks."""
     install(session, "tests", built_wheel())
     session.run("pytest", *PARALLEL, *ONCE, *session.posargs)
 
