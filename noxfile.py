@@ -124,7 +124,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def once(session: nox.Session) -> None:
-    """Test what takes its time and is the same on each Python: servers, tools, a thousand forks."""
+    """Test what takes its time and is the same on each Python: servers, tools, many forks."""
     install(session, "tests", built_wheel())
     session.run("pytest", *PARALLEL, *ONCE, *session.posargs)
 

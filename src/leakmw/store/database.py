@@ -120,9 +120,13 @@ class Database:
             raise told from error
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and self._is_there():
+        if self._connection is not None and self._size():
             return self._connection
+        emptied = self._connection is not None and self._size() == 0
         self.close()
+        if emptied:
+            # who has it open would go on with what lies beside it, and nobody else could open it
+            self._set_aside()
         if self._make:
             made_private(self.file)
         elif not self.file.exists():
@@ -143,17 +147,18 @@ class Database:
             fcntl.flock(held, fcntl.LOCK_EX)
             yield
 
-    def _is_there(self) -> bool:
-        """Return whether the file that is open still is the one at its path."""
+    def _size(self) -> int | None:
+        """Return the size of the file that is open; ``None`` if another one is at its path."""
         try:
-            return self.file.stat().st_ino == self._inode
+            facts = self.file.stat()
         except OSError:
-            return False
+            return None
+        return facts.st_size if facts.st_ino == self._inode else None
 
     def _set_aside(self) -> None:
         """Rename a broken file, unless another worker has done so already."""
         with suppress(OSError), self._locked():
-            if self._is_there():
+            if self._size() is not None:
                 stamp = time.strftime("%Y%m%dT%H%M%S")
                 for ending in ("-wal", "-shm", ""):
                     old = self.file.with_name(f"{self.file.name}{ending}")
