@@ -58,7 +58,7 @@ class Relay:
         self._wake = wake
         self._tickets = Tickets("answer of another worker")
         self._errands: dict[_Errand, None] = {}
-        self._running = 0
+        self._running: dict[int, None] = {}  # a count would be changed by several threads at once
         self._outgoing: deque[_Outgoing] = deque()
 
     @property
@@ -141,7 +141,7 @@ class Relay:
 
     def _take(self, commands: Commands, me: int) -> None:
         for command, request in commands.take(me):
-            self._running += 1
+            self._running[command] = None
             native("_thread", "start_new_thread")(self._answered, (command, request))
 
     def _answered(self, command: int, request: Request) -> None:
@@ -152,5 +152,5 @@ class Relay:
             self._failed("relay", error)
             reply = Reply.refusal(500, "failed", f"It failed with {type(error).__name__}.")
         self._outgoing.append(_Outgoing(command, reply))
-        self._running -= 1
+        del self._running[command]
         self._wake()
