@@ -31,7 +31,7 @@ EXAMPLES = "tests/test_examples.py"
 ONCE = [
     f"tests/test_{name}.py"
     for name in (
-        *("admin_openapi", "demo", "fleet", "inherited", "queries", "secrets", "servers"),
+        *("admin_openapi", "demo", "far", "fleet", "inherited", "queries", "secrets", "servers"),
         *("shell_remote", "tools"),
     )
 ]
@@ -41,10 +41,9 @@ PART = [
     *("test_gc", "test_set", "test_coroutines", "test_asyncio.test_tasks", "test_thread"),
     *("test_json", "test_pickle", "test_sqlite3", "test_re", "test_bytes"),
 ]
-PARALLEL = [
-    *("--numprocesses", "auto", "--dist", "loadfile"),
-    *("--max-worker-restart", "0"),  # with one more after a crash, pytest-xdist waits for ever
-]
+# with one more worker after a crash, pytest-xdist waits for ever
+IN_PARALLEL = ["--numprocesses", "auto", "--max-worker-restart", "0"]
+PARALLEL = [*IN_PARALLEL, "--dist", "loadfile"]
 MOST = [*PARALLEL, *(f"--ignore={file}" for file in (EXAMPLES, *ONCE))]
 
 
@@ -119,7 +118,7 @@ def wheel(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Check that the leaks of the example apps are found, and nothing else."""
     install(session, "tests", built_wheel())
-    session.run("pytest", EXAMPLES, *session.posargs)
+    session.run("pytest", *IN_PARALLEL, "--dist", "load", EXAMPLES, *session.posargs)
 
 
 @nox.session(requires=["build"])

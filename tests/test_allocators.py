@@ -91,7 +91,7 @@ def test_what_a_trim_gives_back_is_tried_in_a_copy() -> None:
     """The process itself stays as it is."""
     given_back, again, gone, failures, cpu_seconds = told(TRIM)
     assert given_back > 40_000_000
-    assert again == given_back
+    assert again == pytest.approx(given_back, abs=MIB)  # but for some pages
     assert abs(gone) < 4 * MIB
     assert failures == []
     assert cpu_seconds > 0

@@ -283,6 +283,13 @@ def judged(
     return only, len(asked)
 
 
+def found_with(
+    history: History, garbage: int, confirmed: tuple[str, ...] = ()
+) -> tuple[Finding, ...]:
+    """Return all findings where there is so much garbage."""
+    return findings(analyse(history.snapshots), Settings(), described, confirmed, lambda: garbage)
+
+
 @pytest.mark.parametrize(
     ("garbage", "verdict", "said"),
     [
@@ -317,12 +324,24 @@ def test_garbage_that_waits_for_a_collector_that_is_off_is_a_leak_by_cycles(
 
 
 def test_nobody_looks_for_garbage_where_it_decides_nothing(history: History) -> None:
-    """A leak that was confirmed stays one; a growth that is too young is none yet."""
+    """A leak that was confirmed stays one."""
     ripe_shop(history)
     fingerprint = judged(history, 0)[0].fingerprint
     found, asked = judged(history, None, (fingerprint,))
     assert (found.verdict, asked) == (Verdict.LEAK, 0)
     assert found.evidence[-1] == "when it was called a leak it was no garbage"
+
+
+def test_a_young_growth_is_suspected_unless_it_may_be_garbage(history: History) -> None:
+    """What a collection has left, or that of an endpoint that was a leak before, is so anyway."""
+    ripe_shop(history)
+    (ripe,) = found_with(history, 0)
     del history.snapshots[7:]
-    young, asked = judged(history, 0)
-    assert (young.verdict, asked) == (Verdict.SUSPECT, 0)
+    assert found_with(history, 100_000) == ()
+    (young,) = found_with(history, 1000)
+    assert (young.verdict, young.fingerprint) == (Verdict.SUSPECT, ripe.fingerprint)
+    (known,) = found_with(history, 100_000, (ripe.fingerprint,))
+    assert known.verdict is Verdict.SUSPECT
+    object.__setattr__(history.snapshots[-1], "collections", 1)
+    (looked_at,) = found_with(history, 100_000)
+    assert looked_at.verdict is Verdict.SUSPECT

@@ -225,7 +225,7 @@ def main(engine: str, folder: str) -> dict[str, str]:
     settings: dict[str, Any] = {"token": TOKEN, "inspect": True, "engine": engine, "top": 50}
     settings["store"] = str(store := Path(folder) / "history.sqlite3")
     if engine == "sampling":
-        settings["sample_bytes"] = 256
+        settings["sample_bytes"] = 32
     gc.disable()  # so that garbage stays
     for module in (collector, routes):  # a busy machine is no failure
         vars(module)["LOOK_TIMEOUT"] = 600.0

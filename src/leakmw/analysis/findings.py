@@ -46,15 +46,23 @@ def findings(
     """
     found = []
     for candidate in analysis.candidates:
-        finding = _finding(candidate, describe)
+        finding, judgement = _finding(candidate, describe), candidate.judgement
         if _ignored(finding, settings.ignore):
             continue
-        if candidate.judgement.ripe and finding.fingerprint in confirmed:
+        known = finding.fingerprint in confirmed
+        if judgement.ripe and known:
             finding = _leak(finding, "when it was called a leak it was no garbage")
-        elif candidate.judgement.ripe and candidate.native:
+        elif judgement.ripe and candidate.native:
             finding = held_natively(finding, garbage())
-        elif candidate.judgement.ripe:
+        elif judgement.ripe:
             finding = without_garbage(finding, garbage(), collecting=analysis.collecting)
+        elif (
+            judgement.unseen
+            and analysis.collecting
+            and not (known or candidate.native)
+            and _may_be_in(garbage(), finding)
+        ):
+            continue  # it is too early to say so, and a full collection may take it
         found.append(finding)
     return tuple(ranked(found))
 
@@ -76,7 +84,7 @@ def without_garbage(ripe: Finding, garbage: int | None, *, collecting: bool) -> 
     """
     if garbage is None:
         return ripe
-    if ripe.growth.bytes >= GARBAGE_SHARE * garbage:
+    if not _may_be_in(garbage, ripe):
         said = f"a collection would free {garbage:,} bytes in the whole process: what grew is held"
         return _leak(ripe, said)
     if collecting:
@@ -86,6 +94,11 @@ def without_garbage(ripe: Finding, garbage: int | None, *, collecting: bool) -> 
         said = f"the garbage collector is off, and {garbage:,} bytes of garbage wait for it"
         return replace(_leak(ripe, said), cause="reference-cycle")
     return ripe
+
+
+def _may_be_in(garbage: int | None, finding: Finding) -> bool:
+    """Say whether what grew may be garbage, of which there are so many bytes."""
+    return garbage is not None and finding.growth.bytes < GARBAGE_SHARE * garbage
 
 
 def _leak(ripe: Finding, said: str) -> Finding:

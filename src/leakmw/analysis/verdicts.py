@@ -62,12 +62,14 @@ class Judgement(NamedTuple):
         verdict: What the growth is; ``None`` where there is nothing to say.
         evidence: Plain sentences; the last one of a ripe suspect is about garbage.
         ripe: Whether a suspect is a leak unless it is garbage.
+        unseen: Whether no full collection has left enough of it to be suspected.
         windows: Over how many windows it has grown.
     """
 
     verdict: Verdict | None
     evidence: tuple[str, ...] = ()
     ripe: bool = False
+    unseen: bool = False
     windows: int = 0
 
 
@@ -112,7 +114,7 @@ def judge(share: Share, during: Windows, looked_at: tuple[Share, Windows] | None
         *_missing(grown.wait, share, during),
     )
     if grown.wait or share.endpoint == BACKGROUND or share.place.recycled:
-        return Judgement(Verdict.SUSPECT, evidence, windows=grown.windows)
+        return Judgement(Verdict.SUSPECT, evidence, unseen=not left, windows=grown.windows)
     if left and during.collections is not None:
         return Judgement(Verdict.LEAK, evidence, windows=grown.windows)
     return Judgement(Verdict.SUSPECT, evidence, ripe=True, windows=grown.windows)
