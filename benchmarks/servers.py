@@ -36,10 +36,11 @@ _UVICORN = ("uvicorn", "--log-level", "warning", "--timeout-keep-alive", "600", 
 COMMANDS = {
     "gunicorn sync": _GUNICORN,
     "gunicorn gthread": (*_GUNICORN, "--threads", "4"),
+    "gunicorn fleet": (*_GUNICORN, "--threads", "4", "--workers", "16"),
     "uvicorn": (*_UVICORN, "--loop", "asyncio", "--http", "h11"),
     "uvicorn[standard]": (*_UVICORN, "--loop", "uvloop", "--http", "httptools"),
 }
-"""Servers with one worker, by what their users call them."""
+"""Servers, with one worker but for the last of gunicorn, by what their users call them."""
 
 
 CORES = sorted(os.sched_getaffinity(0))

@@ -236,17 +236,17 @@ def test_workers_are_killed_at_any_moment(tmp_path: Path) -> None:
     """No visit that was told of is lost, and the store stays whole."""
     chance = random.Random(7)
     with fleet(FLEETS["gthread"], tmp_path) as server:
-        master = psutil.Process(_master(server))
+        parent = psutil.Process(master(server))
         told = 0
         for _ in range(KILLS):
             with ThreadPoolExecutor(1) as pool:
                 traffic = pool.submit(visit, server, strict=False)
                 time.sleep(chance.uniform(0, 0.2))
-                workers = master.children()
+                workers = parent.children()
                 if workers:
                     chance.choice(workers).kill()
                 traffic.result()
-            before, told = told, _told(tmp_path)
+            before, told = told, visits_told(tmp_path)
             assert told >= before
         until(lambda: confirmed(server), lambda: visit(server, strict=False))
         assert len(confirmed(server)) == 1
@@ -255,14 +255,15 @@ def test_workers_are_killed_at_any_moment(tmp_path: Path) -> None:
     store.close()
 
 
-def _master(server: Server) -> int:
+def master(server: Server) -> int:
     """Return the pid of the process that starts the workers."""
     found = re.search(r"\[(\d+)\] \[INFO\] Listening at", server.log.read_text())
     assert found is not None
     return int(found[1])
 
 
-def _told(folder: Path) -> int:
+def visits_told(folder: Path) -> int:
+    """Return how many visits the store in *folder* knows of."""
     store = sqlite3.connect(folder / "store.db", timeout=30)
     try:
         (visits,) = store.execute("SELECT sum(visits) FROM visits WHERE release = ''").fetchone()
@@ -292,19 +293,19 @@ def test_a_store_that_comes_to_harm_reaches_no_request(harm: str, tmp_path: Path
         by_worker = [re.search(r"worker_pid=(\d+)", line) for line in said]
         pids = [found[1] for found in by_worker if found]
         assert len(pids) <= 2 * len(set(pids))
-        until(lambda: _told(tmp_path), lambda: visit(server))
+        until(lambda: visits_told(tmp_path), lambda: visit(server))
 
 
 def test_a_locked_store_holds_no_request_up(tmp_path: Path) -> None:
     """What could not be told then is told later."""
     with fleet(FLEETS["gthread"], tmp_path, harmed=True) as server:
         visit(server)
-        until(lambda: _told(tmp_path), lambda: visit(server))
+        until(lambda: visits_told(tmp_path), lambda: visit(server))
         store = sqlite3.connect(tmp_path / "store.db", isolation_level=None, timeout=30)
         store.execute("BEGIN IMMEDIATE")
         visit(server)
         visit(server)
         store.execute("ROLLBACK")
         store.close()
-        told = _told(tmp_path)
-        until(lambda: _told(tmp_path) > told, lambda: visit(server))
+        told = visits_told(tmp_path)
+        until(lambda: visits_told(tmp_path) > told, lambda: visit(server))

@@ -360,6 +360,39 @@ def test_a_child_that_hangs_is_killed_at_its_deadline() -> None:
         run(task, seconds=0.5)
 
 
+def test_a_child_that_waits_for_a_lock_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread has held it at the fork, and will never give it back there."""
+    monkeypatch.setattr(forked, "ALIVE_SECONDS", 0.02)
+    marks: list[int] = []
+    held = threading.Lock()
+    held.acquire()  # as if by a thread that is not in the child
+
+    def task() -> bytes:
+        if len(marks) < 3:
+            held.acquire()
+        return b"third"
+
+    outcome = forked.run(task, lambda: marks.append(1), seconds=60, memory_bytes=PLENTY)
+    assert (outcome.result, len(marks)) == (b"third", 3)
+    with pytest.raises(forked.ChildError, match="waited for a lock of another thread"):
+        run(lambda: bytes(held.acquire()))
+
+
+def test_a_child_that_computes_is_let_do_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long it says nothing."""
+    monkeypatch.setattr(forked, "ALIVE_SECONDS", 0.02)
+    marks: list[int] = []
+
+    def task() -> bytes:
+        late = time.monotonic() + 0.5
+        while time.monotonic() < late:
+            pass
+        return b"late"
+
+    outcome = forked.run(task, lambda: marks.append(1), seconds=60, memory_bytes=PLENTY)
+    assert (outcome.result, len(marks)) == (b"late", 1)
+
+
 def test_a_child_may_not_take_more_memory_than_it_was_given() -> None:
     """And one that stays below may."""
     with pytest.raises(forked.ChildError, match="MemoryError"):

@@ -241,7 +241,7 @@ def test_an_older_store_becomes_a_newer_one(
     with second.transaction() as connection:
         connection.execute("INSERT INTO mood VALUES (1)")
         assert connection.execute("SELECT count(*) FROM worker").fetchone() == (1,)
-        assert connection.execute("PRAGMA user_version").fetchone() == (2,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(schema.STEPS),)
     monkeypatch.undo()
     first.close()
     shared(first).publish(told(72))

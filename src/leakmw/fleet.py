@@ -173,9 +173,8 @@ class Fleet:
         )
         self._spoken_at, self._spoken_visits = time.monotonic(), last.visits
         turn = self._done(lambda: shared.publish(told), fallback=True)
-        self._again = None if turn else time.monotonic() + 1
-        self._every = self._done(lambda: shared.every(self._settings.every), self._every)
-        return turn
+        self._keep_pace(shared)
+        return self._planned(turn)
 
     def others(self, engine: str) -> list[Seen]:
         """Return what the others have seen with the same kind of tracer."""
@@ -250,11 +249,18 @@ class Fleet:
             )
             by_endpoint = {name: one.visits for name, one in self._endpoints().items()}
             self._done(lambda: shared.speak(self._status, by_endpoint), None)
-            self._every = self._done(lambda: shared.every(self._settings.every), self._every)
+            self._keep_pace(shared)
         self._done(shared.look, fallback=False)
         if self._again is None or time.monotonic() < self._again:
             return False
-        turn = self._done(shared.has_turn, fallback=False)
+        return self._planned(self._done(shared.has_turn, fallback=False))
+
+    def _keep_pace(self, shared: SharedStore) -> None:
+        """Take snapshots as often as tells most."""
+        self._every = self._done(lambda: shared.every(self._settings.every), self._every)
+
+    def _planned(self, turn: bool) -> bool:  # noqa: FBT001  # it is handed on
+        """Return *turn*; if it is another's, have it looked at again soon."""
         self._again = None if turn else time.monotonic() + 1
         return turn
 

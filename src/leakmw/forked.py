@@ -14,8 +14,8 @@ socket that the parent still uses), and it runs every hook the app registered. S
 * It closes every inherited descriptor at once: a connection that the parent ends must end.
 * It is killed at its deadline, with its parent, and first when memory runs out.
 
-What still goes wrong (a C library's lock held at the moment of the fork) costs one snapshot: the
-child hangs and is killed.
+A lock that another thread held at the moment of the fork (a C library's, or that of tracemalloc's
+tables) makes the child wait for ever: one that sleeps is killed, and another one forked.
 """
 
 from __future__ import annotations
@@ -59,6 +59,10 @@ ALIVE_SECONDS = 1.0
 """After which a child that sleeps and has said nothing is taken to wait for the GIL. One that
 would run if it were let, on a machine with too much to do, is given as long again."""
 
+NAPS = 3
+"""How often, so many seconds apart, one that has given its sign of life is seen asleep until it is
+taken to wait for a lock: it has nothing else to wait for but its memory, and for us to read."""
+
 NICENESS = 10
 _ALIVE = b"!"
 _DONE, _FAILED = 1, 0
@@ -91,6 +95,10 @@ class ChildError(Exception):
 
 class _StillbornError(ForkError):
     """The child waits for a thread that it does not have."""
+
+
+class _HungError(ChildError):
+    """The same, in the middle of its work."""
 
 
 class Outcome(NamedTuple):
@@ -132,7 +140,7 @@ def run(
     try:
         limits = _limits(memory_bytes, seconds)
         for _ in range(ATTEMPTS - 1):
-            with suppress(_StillbornError):
+            with suppress(_StillbornError, _HungError):
                 return _attempt(task, mark, seconds, limits)
         return _attempt(task, mark, seconds, limits)
     except OSError as error:
@@ -276,34 +284,34 @@ def _receive(pid: int, reader: int, seconds: float) -> bytes:
     """
     poll = native("select", "poll")()
     poll.register(reader, select.POLLIN)
-    started = time.monotonic()
-    alive_by = min(seconds, ALIVE_SECONDS)
-    received = bytearray()
+    deadline = time.monotonic() + seconds
+    received, asleep = bytearray(), 0
     while not _complete(received):
-        patience = seconds if received else alive_by
-        left = started + patience - time.monotonic()
-        if left <= 0 and patience < seconds and _would_run(pid):
-            alive_by = min(seconds, alive_by + ALIVE_SECONDS)
-            continue
+        left = deadline - time.monotonic()
         if left <= 0:
-            if not received:
-                raise _StillbornError("no child could be forked: it waits for another thread")
             raise ChildError(f"the child was killed: it had not finished after {seconds:g} s")
-        if poll.poll(left * 1000):
+        if poll.poll(1000 * min(left, ALIVE_SECONDS)):
             chunk = os.read(reader, _CHUNK)
             if not chunk:
                 break
             received += chunk
+            asleep = 0
+            continue
+        asleep = 0 if _would_run(pid) else asleep + 1
+        if asleep and not received:
+            raise _StillbornError("no child could be forked: it waits for another thread")
+        if asleep == NAPS:
+            raise _HungError("the child was killed: it waited for a lock of another thread")
     return bytes(received)
 
 
 def _would_run(pid: int) -> bool:
-    """Say whether a process runs or waits for a core, and for nothing else."""
+    """Say whether a process runs, or waits for a core or its memory, and for nothing else."""
     try:
         _, _, fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(") ")
     except OSError:
         return False
-    return fields.startswith("R")
+    return fields.startswith(("R", "D"))
 
 
 def _complete(received: bytes | bytearray) -> bool:

@@ -48,6 +48,8 @@ STEPS = (
         request TEXT NOT NULL, taken_at REAL, status INTEGER, answer TEXT);
     CREATE INDEX command_for ON command (worker, taken_at);
     """,
+    # who lives, and who has ended last, is asked at each snapshot
+    "CREATE INDEX worker_ended ON worker (ended_at)",
 )
 """Each makes the next version of the schema."""
 

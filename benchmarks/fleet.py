@@ -1,0 +1,162 @@
+"""Sixteen workers at a steady load: what leakmw takes of the CPU, and the slowest requests.
+
+python benchmarks/fleet.py [--minutes 10] [--rate 2000] [--turn 20] [--app hello_flask]
+
+Two fleets run at once, one of the bare app, one with leakmw at its defaults and one store; they
+are visited in turns. A request is sent when its time has come, whether or not the last one was
+answered, and its wait counts from then. Exits with 1 if leakmw's threads took more than its
+`overhead` and half a per cent of all that the fleet took, or if its slowest request took 10 ms
+more than the slowest of the bare app.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import selectors
+import socket
+import sys
+import time
+import urllib.request
+from contextlib import ExitStack
+from statistics import quantiles
+from typing import TYPE_CHECKING, Any
+
+from figures import Spread, machine, table
+from servers import CORES, on_core, serving
+from traffic import REQUEST
+
+from leakmw.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from servers import Server
+
+VARIANTS = ("bare", "leakmw")
+WORKERS, CONNECTIONS = 16, 128
+"""So many connections that each of the workers has some."""
+
+TOKEN = "benchmark" * 4
+MOST_SHARE = Settings().overhead + 0.005
+MOST_SECONDS = 0.01
+WARM_UP_SECONDS = 20
+
+
+class Load:
+    """Requests at a steady rate over connections that stay open.
+
+    Args:
+        address: Where the server listens.
+
+        rate: Requests a second.
+    """
+
+    def __init__(self, address: tuple[str, int], rate: float) -> None:
+        self._rate = rate
+        self._selector = selectors.DefaultSelector()
+        self._free = [socket.create_connection(address) for _ in range(CONNECTIONS)]
+        for connection in self._free:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def run(self, seconds: float) -> list[float]:
+        """Send for so long; return how long each request has waited for its answer, in seconds."""
+        waits: list[float] = []
+        started = time.perf_counter()
+        due = [started + number / self._rate for number in range(round(seconds * self._rate))]
+        due.reverse()
+        while due or self._selector.get_map():
+            now = time.perf_counter()
+            while due and due[-1] <= now and self._free:
+                connection = self._free.pop(0)
+                connection.sendall(REQUEST)
+                self._selector.register(connection, selectors.EVENT_READ, due.pop())
+            pause = max(0.0, due[-1] - now) if due and self._free else 1.0
+            for key, _ in self._selector.select(pause):
+                waits.append(self._answered(key))
+        return waits
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._selector.close()
+        for connection in self._free:
+            connection.close()
+
+    def _answered(self, key: selectors.SelectorKey) -> float:
+        connection: Any = key.fileobj
+        answer = connection.recv(1 << 16)  # it fits into one packet
+        wait: float = time.perf_counter() - key.data
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise ValueError(f"the app answered {answer[:60]!r}")
+        self._selector.unregister(connection)
+        self._free.append(connection)
+        return wait
+
+
+def turns(server: Server, load: Load, seconds: float) -> Iterator[tuple[float, list[float]]]:
+    """Yield the CPU seconds of the server and the waits of the requests, turn by turn."""
+    while True:
+        before = server.cpu_seconds()
+        waits = load.run(seconds)
+        yield server.cpu_seconds() - before, waits
+
+
+def own_shares(server: Server) -> list[float]:
+    """Return by worker which part of its CPU time leakmw's own thread and children have taken."""
+    request = urllib.request.Request(
+        "http://{}:{}/__leaks__/api/report?worker=all".format(*server.address),
+        headers={"Authorization": f"Bearer {TOKEN}"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        workers = json.load(answer)["workers"]
+    return [one["answer"]["engine"]["cost_ratio"] for one in workers if one["status"] == 200]
+
+
+def row(name: str, waits: Iterable[float], cpu: Sequence[float]) -> tuple[str, ...]:
+    """Return a row of the table."""
+    every = [1000 * wait for wait in waits]
+    cuts = quantiles(every, n=1000)
+    figures = (cuts[499], cuts[989], cuts[998], max(every))
+    return (name, Spread.of(cpu).shown(0), *(f"{one:,.2f}" for one in figures))
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=10, help="of each of the two")
+    parser.add_argument("--rate", type=float, default=2000, help="requests a second")
+    parser.add_argument("--turn", type=float, default=20, help="seconds")
+    parser.add_argument("--app", default="hello_flask")
+    options = parser.parse_args()
+    cpu: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    waits: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    with ExitStack() as stack:
+        stack.enter_context(on_core(CORES[0]))
+        visited, servers = {}, {}
+        for name in VARIANTS:
+            settings = {"token": TOKEN}
+            server = serving("gunicorn fleet", options.app, name, settings)
+            servers[name] = stack.enter_context(server)
+            load = Load(servers[name].address, options.rate)
+            stack.callback(load.close)
+            load.run(WARM_UP_SECONDS)
+            visited[name] = turns(servers[name], load, options.turn)
+        for turn in range(round(60 * options.minutes / options.turn)):
+            for name in VARIANTS if turn % 2 else reversed(VARIANTS):
+                seconds, took = next(visited[name])
+                cpu[name].append(1e6 * seconds / len(took))
+                waits[name].extend(took)
+        shares = own_shares(servers["leakmw"])
+    rows = [row(name, waits[name], cpu[name]) for name in VARIANTS]
+    head = ("", "µs of CPU per request", "half answered in, ms", "99 %", "99.9 %", "all")
+    print(f"{WORKERS} workers, {options.rate:,.0f} requests a second. {machine()}\n")
+    print(table(head, rows))
+    ratios = [one / base for one, base in zip(cpu["leakmw"], cpu["bare"], strict=True)]
+    print(f"CPU per request / bare: {Spread.of(ratios).shown(3)}.")
+    print(f"Part that leakmw's own threads took, by worker: {Spread.of(shares).shown(4)}.")
+    late = max(waits["leakmw"]) - max(waits["bare"])
+    return int(Spread.of(shares).median > MOST_SHARE or late > MOST_SECONDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
