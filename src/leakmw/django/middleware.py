@@ -11,8 +11,8 @@ from leakmw.django.admin import Admin
 from leakmw.django.carrier import carrier, tell_route
 from leakmw.django.configuration import configured
 from leakmw.monitor import Monitor
-from leakmw.visits.django_routes import django_route, told_route
-from leakmw.visits.ending import Ending
+from leakmw.visits.django_routes import template_of, told_route
+from leakmw.visits.ending import NamedEnding
 from leakmw.visits.endpoints import UNSEEN
 
 if TYPE_CHECKING:
@@ -87,8 +87,8 @@ class LeakMiddleware:
         if visit is None:
             tell_route(request)
             return
-        method, template, _ = django_route(request)
-        visit.endpoint = self.monitor.known.get(template, UNSEEN).get(method)
+        template = template_of(request)
+        visit.endpoint = self.monitor.known.get(template, UNSEEN).get(request.method or "")
         if visit.endpoint is None:
             tell_route(request)
             self.monitor.name(visit, carrier(request))
@@ -96,5 +96,7 @@ class LeakMiddleware:
         closers = getattr(response, "_resource_closers", None)
         if closers is None:
             self.monitor.finish(visit)
-        else:
-            closers.append(Ending(self.monitor.finish, visit))
+            return
+        ending = NamedEnding()
+        ending.finish, ending.visit = self.monitor.finish, visit
+        closers.append(ending)

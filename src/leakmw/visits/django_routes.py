@@ -10,13 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+def template_of(request: Any) -> str | None:
+    """Return the template of the route of *request*, once Django has answered it."""
+    route = getattr(getattr(request, "resolver_match", None), "route", None)
+    # the root's route is empty, and a route all the same
+    return None if route is None else f"/{route.removeprefix('^')}"
+
+
 def django_route(request: Any) -> Route:
     """Return the route of *request*, once Django has answered it."""
-    match: Any = getattr(request, "resolver_match", None)
-    route = getattr(match, "route", None)
-    if route is None:  # the root's route is empty, and a route all the same
-        return Route(request.method, None)
-    return Route(request.method, f"/{route.removeprefix('^')}", match.func)
+    template = template_of(request)
+    view = None if template is None else request.resolver_match.func
+    return Route(request.method, template, view)
 
 
 def told_route(carrier: Mapping[str, Any]) -> Route:

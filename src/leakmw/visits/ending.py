@@ -52,5 +52,37 @@ class Ending:
             self._finish(self._visit, self._environ)
 
     def __reduce__(self) -> tuple[type, tuple[type]]:
-        # a cache pickles a response with all that is to be called at its end: nothing is, later
-        return functools.partial, (int,)
+        return _NOTHING
+
+
+class NamedEnding:
+    """The same for a visit that has a name, with nothing else to close.
+
+    It has no constructor of its own, which would cost each visit a call.
+
+    Attributes:
+        finish: Ends a visit, however often it is called.
+
+        visit: The visit.
+    """
+
+    __slots__ = ("finish", "visit")
+
+    finish: Callable[[Visit], None]
+    visit: Visit
+
+    def __call__(self) -> None:
+        """End the visit, however often this is called."""
+        self.finish(self.visit)
+
+    def __del__(self) -> None:
+        if not self.visit.finished:
+            self.finish(self.visit)
+
+    def __reduce__(self) -> tuple[type, tuple[type]]:
+        return _NOTHING
+
+
+_NOTHING = functools.partial, (int,)
+"""What is left of an ending when it is pickled, as a cache does with a response and all that is to
+be called at its end: something that does nothing."""
