@@ -8,6 +8,8 @@ import marshal
 import pickle
 import time
 import tracemalloc
+from collections import Counter
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from leakmw import forked
@@ -173,8 +175,10 @@ class ExactTracer:
     ) -> Trace:
         def work() -> bytes:
             _empty_interpreter_caches()
-            large = _large(traces := _raw_traces())
+            traces = _raw_traces()
+            own_bytes = tracemalloc.get_tracemalloc_memory()
             tracemalloc.stop()  # of no more use in the child, and makes all of this slow
+            large = _large(traces, own_bytes)
             grouped = group(traces, ownership)
             del traces
             rows = rows_of(grouped.groups, self._rows)
@@ -217,7 +221,7 @@ class ExactTracer:
         started = time.perf_counter()
         traces = _raw_traces()
         pause = time.perf_counter() - started
-        large = _large(traces)
+        large = _large(traces, tracemalloc.get_tracemalloc_memory())
         grouped = group(traces, ownership)
         rows = rows_of(grouped.groups, self._rows)
         return self._trace(rows, grouped, large, digest)._replace(pause_seconds=pause)
@@ -255,11 +259,17 @@ def _live_blocks() -> int:
     return tracemalloc.get_tracemalloc_memory() // TRACE_BYTES
 
 
-def _large(traces: list[RawTrace]) -> Large:
-    """Return what lies in the C heap: large blocks, and what tracemalloc keeps for each."""
-    blocks = sum(map(chunk_bytes, (size for _, size, *_ in traces)))
-    own = tracemalloc.get_tracemalloc_memory() + CHUNKS_BYTES * len(traces)
-    return Large(float(blocks + own))
+def _large(traces: list[RawTrace], own_bytes: int) -> Large:
+    """Return what lies in the C heap: large blocks, and what tracemalloc keeps for each.
+
+    Args:
+        traces: Of all live blocks.
+
+        own_bytes: What tracemalloc says that it needs for them.
+    """
+    sizes = Counter(map(itemgetter(1), traces))
+    blocks = sum(chunk_bytes(size) * count for size, count in sizes.items())
+    return Large(float(blocks + own_bytes + CHUNKS_BYTES * len(traces)))
 
 
 def _raw_traces() -> list[RawTrace]:
