@@ -74,10 +74,12 @@ def comparable(snapshots: Sequence[Snapshot]) -> Sequence[Snapshot]:
 def collect(snapshots: Sequence[Snapshot]) -> list[Series]:
     """Return the series of every place that changed."""
     views = _Views(snapshots[-1].endpoints.values())
+    standing = _standing(snapshots)
     levels: list[dict[_Key, Row]] = [
         {
             (row.path, row.endpoint, row.in_visit, row.recyclable): row
             for row in snapshot.trace.rows
+            if id(row) not in standing
         }
         for snapshot in snapshots
     ]
@@ -92,6 +94,15 @@ def collect(snapshots: Sequence[Snapshot]) -> list[Series]:
     born = newest if len(newest) == len(snapshots) else None
     every = [_series(place, keys, snapshots, levels, born) for place, keys in places.items()]
     return [one for one in every if len(set(one.bytes)) > 1 or len(set(one.blocks)) > 1]
+
+
+def _standing(snapshots: Sequence[Snapshot]) -> set[int]:
+    """Return the ids of the rows that are one and the same in all snapshots, as most are.
+
+    They move no level. A row with births is told anew each time.
+    """
+    shared = set.intersection(*(set(map(id, snapshot.trace.rows)) for snapshot in snapshots))
+    return {id(row) for row in snapshots[-1].trace.rows if id(row) in shared and not row.births}
 
 
 def _is_recycled(key: _Key, latest: Mapping[_Key, Row], newest: int | None) -> bool:
