@@ -31,8 +31,8 @@ EXAMPLES = "tests/test_examples.py"
 ONCE = [
     f"tests/test_{name}.py"
     for name in (
-        *("admin_openapi", "demo", "far", "fleet", "inherited", "queries", "secrets", "servers"),
-        *("shell_remote", "tools"),
+        *("admin_openapi", "demo", "disks", "far", "fleet", "inherited", "queries", "secrets"),
+        *("servers", "shell_remote", "tools"),
     )
 ]
 TORTURE = "tests/torture/run.py"

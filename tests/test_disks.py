@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.test_fleet import FLEETS, fleet, until, visit, visits_told
 
 from leakmw.store.database import Database
 from leakmw.store.failure import StoreError
+from leakmw.tracers import sampling
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from tests.test_servers import Server
 
 DISK_BYTES = 512 << 10
 
@@ -111,3 +116,51 @@ def test_a_disk_that_gets_read_only_is_said(disk: Path) -> None:
     _visit(database)
     assert _visits(database) == 2
     database.close()
+
+
+def _harmed(disk: Path, tmp_path: Path) -> Any:
+    """Return a fleet whose store lies on the disk."""
+    return fleet(FLEETS["gthread"], tmp_path, harmed=True, LEAKMW_STORE=str(disk / "store.db"))
+
+
+def _reasons(server: Server) -> list[str]:
+    """Return what was said of the store; each worker must have said it once."""
+    said = re.findall(r"leakmw\.self_error .*where=store.*", server.log.read_text())
+    pids = [found[1] for line in said if (found := re.search(r"worker_pid=(\d+)", line))]
+    assert len(set(pids)) == len(pids)
+    return said
+
+
+needs_extension = pytest.mark.skipif(
+    bool(sampling.unavailable()), reason="the extension is not built"
+)
+
+
+@needs_extension
+def test_a_disk_that_fills_up_reaches_no_request(disk: Path, tmp_path: Path) -> None:
+    """Every answer is the app's own; with some room again, all that was visited is told."""
+    with _harmed(disk, tmp_path) as server:
+        visit(server)
+        until(lambda: visits_told(disk), lambda: visit(server))
+        before, filler = visits_told(disk), _filled(disk)
+        until(lambda: _reasons(server), lambda: visit(server))
+        visit(server)
+        filler.unlink()
+        until(lambda: visits_told(disk) > before, lambda: visit(server))
+        assert all("is full" in one or "look at the disk" in one for one in _reasons(server))
+
+
+@needs_extension
+def test_a_disk_that_is_read_only_reaches_no_request(disk: Path, tmp_path: Path) -> None:
+    """Once it can be written, all that was visited is told."""
+    assert _done("mount", "-o", "remount,ro", str(disk))
+    with _harmed(disk, tmp_path) as server:
+        visit(server)
+        until(lambda: _reasons(server), lambda: visit(server))
+        visit(server)
+        assert _done("mount", "-o", "remount,rw", str(disk))
+        until(
+            lambda: (disk / "store.db").exists() and visits_told(disk),
+            lambda: visit(server),
+        )
+        _reasons(server)

@@ -17,7 +17,8 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -165,7 +166,11 @@ class Watch:
 def under(name: str, ends: int, seed: int) -> Iterator[str]:
     """Yield what is not as it must be; print what was seen."""
     chance, load = random.Random(seed), LOADS[name]
-    with tempfile.TemporaryDirectory() as path, fleet(load.command, Path(path)) as server:
+    with (
+        tempfile.TemporaryDirectory() as path,
+        redirect_stdout(StringIO()),  # the servers' logs
+        fleet(load.command, Path(path)) as server,
+    ):
         watch, rounds = Watch(server, Path(path)), 0
         while watch.ended < ends and not watch.problems:
             watch.round(chance, killed=load.killed)
@@ -182,7 +187,7 @@ def under(name: str, ends: int, seed: int) -> Iterator[str]:
             f"{name}: {watch.ended} workers ended in {rounds * ROUND:,} requests, of which "
             f"{watch.refused:,} fell with theirs; {known:,} visits are known; the leak was called "
             f"one after {watch.took} of its requests for each worker",
-            flush=True,
+            file=sys.stderr,
         )
         with closing(sqlite3.connect(Path(path) / "store.db")) as store:
             if store.execute("PRAGMA integrity_check").fetchone() != ("ok",):
