@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from figures import Spread, machine, table
 from servers import CORES, on_core, serving
-from traffic import REQUEST
+from traffic import REQUEST, answer_size
 
 from leakmw.settings import Settings
 
@@ -58,6 +58,8 @@ class Load:
         self._free = [socket.create_connection(address) for _ in range(CONNECTIONS)]
         for connection in self._free:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._size = answer_size(self._free[0])
+        self._missing: dict[socket.socket, int] = {}
 
     def run(self, seconds: float) -> list[float]:
         """Send for so long; return how long each request has waited for its answer, in seconds."""
@@ -71,9 +73,11 @@ class Load:
                 connection = self._free.pop(0)
                 connection.sendall(REQUEST)
                 self._selector.register(connection, selectors.EVENT_READ, due.pop())
+                self._missing[connection] = self._size
             pause = max(0.0, due[-1] - now) if due and self._free else 1.0
             for key, _ in self._selector.select(pause):
-                waits.append(self._answered(key))
+                if self._is_answered(key):
+                    waits.append(time.perf_counter() - key.data)
         return waits
 
     def close(self) -> None:
@@ -82,15 +86,18 @@ class Load:
         for connection in self._free:
             connection.close()
 
-    def _answered(self, key: selectors.SelectorKey) -> float:
+    def _is_answered(self, key: selectors.SelectorKey) -> bool:
+        """Read what there is of an answer; say whether that was the last of it."""
         connection: Any = key.fileobj
-        answer = connection.recv(1 << 16)  # it fits into one packet
-        wait: float = time.perf_counter() - key.data
-        if not answer.startswith(b"HTTP/1.1 200 "):
-            raise ValueError(f"the app answered {answer[:60]!r}")
+        received = len(connection.recv(1 << 16))
+        if not received:
+            raise ConnectionResetError("the server closed a connection")
+        self._missing[connection] -= received
+        if self._missing[connection]:
+            return False
         self._selector.unregister(connection)
         self._free.append(connection)
-        return wait
+        return True
 
 
 def turns(server: Server, load: Load, seconds: float) -> Iterator[tuple[float, list[float]]]:

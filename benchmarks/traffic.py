@@ -26,7 +26,7 @@ class Client:
     def __init__(self, address: tuple[str, int], *, keep_alive: bool) -> None:
         self._address = address
         self._open = list(self._connections()) if keep_alive else []
-        self._size = _first_answer(self._open[0]) if keep_alive else 0
+        self._size = answer_size(self._open[0]) if keep_alive else 0
 
     def send(self, requests: int) -> None:
         """Send so many requests, rounded up to all connections, and wait for the answers."""
@@ -76,7 +76,7 @@ class Client:
                     pass
 
 
-def _first_answer(connection: socket.socket) -> int:
+def answer_size(connection: socket.socket) -> int:
     """Return how long an answer is: they are all alike."""
     connection.sendall(REQUEST)
     head, _, body = _until_body(connection).partition(b"\r\n\r\n")
