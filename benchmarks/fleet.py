@@ -111,12 +111,12 @@ def turns(server: Server, load: Load, seconds: float) -> Iterator[tuple[float, l
 def own_shares(server: Server) -> list[float]:
     """Return by worker which part of its CPU time leakmw's own thread and children have taken."""
     request = urllib.request.Request(
-        "http://{}:{}/__leaks__/api/report?worker=all".format(*server.address),
+        "http://{}:{}/__leaks__/api/workers".format(*server.address),
         headers={"Authorization": f"Bearer {TOKEN}"},
     )
     with urllib.request.urlopen(request) as answer:
         workers = json.load(answer)["workers"]
-    return [one["answer"]["engine"]["cost_ratio"] for one in workers if one["status"] == 200]
+    return [one["engine"]["cost_ratio"] for one in workers if one["alive"] and one["engine"]]
 
 
 def row(name: str, waits: Iterable[float], cpu: Sequence[float]) -> tuple[str, ...]:
