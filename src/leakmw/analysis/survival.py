@@ -7,7 +7,8 @@ What dies in its own window, as most of what serves a request does, is in neithe
 
 from __future__ import annotations
 
-from itertools import pairwise
+from bisect import bisect_right
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.records import MAX_BIRTHS
@@ -136,24 +137,44 @@ def _turnover(
     lives: Sequence[Sequence[Birth]], newest: Sequence[int], unit: Callable[[Birth], _Amount]
 ) -> Turnover:
     """Return births and deaths from what was alive of each window at each snapshot."""
-
-    def upto(births: Sequence[Birth], window: int) -> _Amount:
-        old = [unit(birth) for birth in births if birth.window <= window]
-        return _Amount(sum(one.value for one in old), sum(one.variance for one in old))
-
     found = Turnover([], [], [], [])
+    sums = [_Sums(births, unit) for births in lives]
     # what was born in the window just ended has not outlived it, and what was there at the first
     # snapshot may be what an app makes once
     ends = [window - 1 for window in newest]
-    for (earlier, start), (later, end) in pairwise(zip(lives[1:], ends[1:], strict=True)):
-        before, now = upto(earlier, start), upto(later, end)
-        left = upto(later, start) if _tells(later, start) else min(before, now)
-        kept = upto(lives[-1], end).value - upto(lives[-1], start).value
+    steps = pairwise(zip(lives[1:], sums[1:], ends[1:], strict=True))
+    for (_, earlier, start), (births, later, end) in steps:
+        before, now = earlier.upto(start), later.upto(end)
+        left = later.upto(start) if _tells(births, start) else min(before, now)
+        kept = sums[-1].upto(end).value - sums[-1].upto(start).value
         found.born.append(max(0.0, now.value - left.value))
         found.died.append(max(0.0, before.value - left.value))
         found.kept.append(max(0.0, kept))
         found.variance.append(max(0.0, before.variance + now.variance - 2 * left.variance))
     return found
+
+
+class _Sums:
+    """What is alive at a snapshot of all that was born up to a window.
+
+    Args:
+        births: In the order of their windows.
+
+        unit: What is added up of each.
+    """
+
+    __slots__ = ("_values", "_variances", "_windows")
+
+    def __init__(self, births: Sequence[Birth], unit: Callable[[Birth], _Amount]) -> None:
+        amounts = [unit(birth) for birth in births]
+        self._windows = [birth.window for birth in births]
+        self._values = [0.0, *accumulate(amount.value for amount in amounts)]
+        self._variances = [0.0, *accumulate(amount.variance for amount in amounts)]
+
+    def upto(self, window: int) -> _Amount:
+        """Return what was born in *window* or before."""
+        place = bisect_right(self._windows, window)
+        return _Amount(self._values[place], self._variances[place])
 
 
 def _tells(births: Sequence[Birth], window: int) -> bool:
