@@ -26,13 +26,13 @@ nox.options.sessions = [
     "tests",
 ]
 
-# Minutes of real traffic to real servers, of tools from outside, and of forks: once is enough.
+# Minutes of real traffic to real servers, of tools and terminals, and of forks: once is enough.
 EXAMPLES = "tests/test_examples.py"
 ONCE = [
     f"tests/test_{name}.py"
     for name in (
-        *("admin_openapi", "demo", "disks", "far", "fleet", "inherited", "queries", "secrets"),
-        *("servers", "shell_remote", "tools"),
+        *("admin_openapi", "declined", "demo", "disks", "far", "fleet", "inherited", "queries"),
+        *("secrets", "servers", "shell_remote", "shell_scan", "shell_terminal", "tools"),
     )
 ]
 TORTURE = "tests/torture/run.py"
@@ -123,7 +123,7 @@ def examples(session: nox.Session) -> None:
 
 @nox.session(requires=["build"])
 def once(session: nox.Session) -> None:
-    """Test what takes its time and is the same on each Python: servers, tools, many forks."""
+    """Test what takes its time and is the same on each Python: servers, terminals, forks."""
     install(session, "tests", built_wheel())
     session.run("pytest", *PARALLEL, *ONCE, *session.posargs)
 
