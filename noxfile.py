@@ -118,7 +118,7 @@ def wheel(session: nox.Session) -> None:
 def examples(session: nox.Session) -> None:
     """Check that the leaks of the example apps are found, and nothing else."""
     install(session, "tests", built_wheel())
-    session.run("pytest", *IN_PARALLEL, "--dist", "load", EXAMPLES, *session.posargs)
+    session.run("pytest", *IN_PARALLEL, EXAMPLES, *session.posargs)
 
 
 @nox.session(requires=["build"])

@@ -120,11 +120,11 @@ class Database:
             raise told from error
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is not None and self._size():
+        size = None if self._connection is None else self._size()
+        if self._connection is not None and size:
             return self._connection
-        emptied = self._connection is not None and self._size() == 0
         self.close()
-        if emptied:
+        if size == 0:
             # who has it open would go on with what lies beside it, and nobody else could open it
             self._set_aside()
         if self._make:
