@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 FRAMES = 2
 ENDPOINTS = 100
 ALLOWED_GROWTH = 64 << 10
-READINGS, READING_SECONDS = 8, 0.5
+REST_SECONDS = 3.0
 OWN = str(Path(leakmw.__file__).parent / "*")
 LETTERS = string.printable + "äß\u202e\U0001f600"
 
@@ -107,11 +107,7 @@ def past_caps(monitor: Monitor) -> list[str]:
 
 def own_bytes() -> int:
     """Return what blocks born at leakmw's own lines hold while its thread is at no work."""
-    return min(_own_bytes() for _ in range(READINGS))
-
-
-def _own_bytes() -> int:
-    time.sleep(READING_SECONDS)  # the report on a snapshot is made after it
+    time.sleep(REST_SECONDS)  # the report on a snapshot is made after it
     gc.collect()  # empties the interpreter's free lists, whose blocks stand at their last lines
     found = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(True, OWN)])
     return sum(trace.size for trace in found.traces)

@@ -12,32 +12,30 @@ more than the slowest of the bare app.
 from __future__ import annotations
 
 import argparse
-import json
 import selectors
-import socket
 import sys
 import time
-import urllib.request
+from collections import deque
 from contextlib import ExitStack
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any
 
 from figures import Spread, machine, table
-from servers import CORES, on_core, serving
-from traffic import REQUEST, answer_size
+from servers import CORES, TOKEN, WORKERS, on_core, serving
+from traffic import REQUEST, answer_size, connected
 
 from leakmw.settings import Settings
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterable, Iterator, Sequence
 
     from servers import Server
 
 VARIANTS = ("bare", "leakmw")
-WORKERS, CONNECTIONS = 16, 128
-"""So many connections that each of the workers has some."""
+CONNECTIONS = 128
+"""Which stay open, and which gunicorn may give to a few of its workers."""
 
-TOKEN = "benchmark" * 4
 MOST_SHARE = Settings().overhead + 0.005
 MOST_SECONDS = 0.01
 WARM_UP_SECONDS = 20
@@ -55,9 +53,7 @@ class Load:
     def __init__(self, address: tuple[str, int], rate: float) -> None:
         self._rate = rate
         self._selector = selectors.DefaultSelector()
-        self._free = [socket.create_connection(address) for _ in range(CONNECTIONS)]
-        for connection in self._free:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._free = deque(connected(address, CONNECTIONS))
         self._size = answer_size(self._free[0])
         self._missing: dict[socket.socket, int] = {}
 
@@ -70,7 +66,7 @@ class Load:
         while due or self._selector.get_map():
             now = time.perf_counter()
             while due and due[-1] <= now and self._free:
-                connection = self._free.pop(0)
+                connection = self._free.popleft()
                 connection.sendall(REQUEST)
                 self._selector.register(connection, selectors.EVENT_READ, due.pop())
                 self._missing[connection] = self._size
@@ -110,12 +106,7 @@ def turns(server: Server, load: Load, seconds: float) -> Iterator[tuple[float, l
 
 def own_shares(server: Server) -> list[float]:
     """Return by worker which part of its CPU time leakmw's own thread and children have taken."""
-    request = urllib.request.Request(
-        "http://{}:{}/__leaks__/api/workers".format(*server.address),
-        headers={"Authorization": f"Bearer {TOKEN}"},
-    )
-    with urllib.request.urlopen(request) as answer:
-        workers = json.load(answer)["workers"]
+    workers = server.asked("workers")["workers"]
     return [one["engine"]["cost_ratio"] for one in workers if one["alive"] and one["engine"]]
 
 

@@ -7,18 +7,16 @@ python benchmarks/overhead.py [default] [peers] [heavy] [counting] [in-process] 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import subprocess
 import sys
 import tempfile
-import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from figures import Spread, machine, table
-from servers import APPS, CORES, NO_SETTINGS, environment, on_core, serving
+from servers import APPS, CORES, NO_SETTINGS, TOKEN, environment, on_core, serving
 from traffic import Client
 
 if TYPE_CHECKING:
@@ -32,8 +30,6 @@ SNAPSHOT_EVERY = 1000
 TRACED_SETTINGS = {"engine": "tracemalloc", "every": SNAPSHOT_EVERY, "frames": 8}
 SHORT_RUNS, WHOLE_RUNS = (200, 600), (600, 1600)
 """Requests of two runs whose difference is taken; within the second pair a snapshot is due."""
-
-TOKEN = "benchmark" * 4
 
 
 class Case(NamedTuple):
@@ -182,19 +178,8 @@ def settled_interval(case: Case) -> int:
         client = Client(server.address, keep_alive=case.server != "gunicorn sync")
         client.send(SETTLED)
         client.close()
-        host, port = server.address
-        request = urllib.request.Request(
-            f"http://{host}:{port}/__leaks__/api/snapshots",
-            method="POST",
-            headers={"Authorization": f"Bearer {TOKEN}"},
-        )
-        urllib.request.urlopen(request).close()
-        request = urllib.request.Request(
-            f"http://{host}:{port}/__leaks__/api/report",
-            headers={"Authorization": f"Bearer {TOKEN}"},
-        )
-        with urllib.request.urlopen(request) as answer:
-            return int(json.load(answer)["engine"]["sample_bytes"])
+        server.asked("snapshots", "POST")
+        return int(server.asked("report")["engine"]["sample_bytes"])
 
 
 def measured(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import socket
 import sys
 import tempfile
 import time
+import urllib.request
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -28,7 +30,13 @@ VARIANT = "BENCHMARK_VARIANT"
 PATIENCE_SECONDS = 300
 """How long a server may take to start or to end: under valgrind it is slow."""
 
+TOKEN = "benchmark" * 4
+"""Lets us ask leakmw."""
+
 NO_SETTINGS: Mapping[str, object] = MappingProxyType({})
+
+WORKERS = 16
+"""Of a fleet."""
 
 _GUNICORN = ("gunicorn", "--log-level", "warning", "--keep-alive", "600")
 _UVICORN = ("uvicorn", "--log-level", "warning", "--timeout-keep-alive", "600", "--no-access-log")
@@ -36,7 +44,7 @@ _UVICORN = ("uvicorn", "--log-level", "warning", "--timeout-keep-alive", "600", 
 COMMANDS = {
     "gunicorn sync": _GUNICORN,
     "gunicorn gthread": (*_GUNICORN, "--threads", "4"),
-    "gunicorn fleet": (*_GUNICORN, "--threads", "4", "--workers", "16"),
+    "gunicorn fleet": (*_GUNICORN, "--threads", "4", "--workers", str(WORKERS)),
     "uvicorn": (*_UVICORN, "--loop", "asyncio", "--http", "h11"),
     "uvicorn[standard]": (*_UVICORN, "--loop", "uvloop", "--http", "httptools"),
 }
@@ -58,6 +66,16 @@ class Server:
 
     process: psutil.Popen
     address: tuple[str, int]
+
+    def asked(self, path: str, method: str = "GET") -> Any:
+        """Return what leakmw's API answers; the app has ``TOKEN`` among its settings."""
+        request = urllib.request.Request(
+            "http://{}:{}/__leaks__/api/{}".format(*self.address, path),
+            method=method,
+            headers={"Authorization": f"Bearer {TOKEN}"},
+        )
+        with urllib.request.urlopen(request) as answer:
+            return json.load(answer)
 
     def cpu_seconds(self) -> float:
         """Return the CPU time of all its processes, those that have ended included."""

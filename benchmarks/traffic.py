@@ -25,7 +25,7 @@ class Client:
 
     def __init__(self, address: tuple[str, int], *, keep_alive: bool) -> None:
         self._address = address
-        self._open = list(self._connections()) if keep_alive else []
+        self._open = list(connected(address)) if keep_alive else []
         self._size = answer_size(self._open[0]) if keep_alive else 0
 
     def send(self, requests: int) -> None:
@@ -53,12 +53,6 @@ class Client:
         for connection in self._open:
             connection.close()
 
-    def _connections(self) -> Iterator[socket.socket]:
-        for _ in range(CONNECTIONS):
-            connection = socket.create_connection(self._address)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            yield connection
-
     def _ask_again(self) -> None:
         for connection in self._open:
             connection.sendall(REQUEST)
@@ -66,7 +60,7 @@ class Client:
             _read(connection, self._size)
 
     def _ask_once(self) -> None:
-        connections = list(self._connections())
+        connections = list(connected(self._address))
         for connection in connections:
             connection.sendall(REQUEST)
         for connection in connections:
@@ -74,6 +68,14 @@ class Client:
                 _check(connection.recv(1 << 16))
                 while connection.recv(1 << 16):
                     pass
+
+
+def connected(address: tuple[str, int], count: int = CONNECTIONS) -> Iterator[socket.socket]:
+    """Yield new connections."""
+    for _ in range(count):
+        connection = socket.create_connection(address)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        yield connection
 
 
 def answer_size(connection: socket.socket) -> int:
