@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.test_fleet import FLEETS, fleet, until, visit, visits_told
+from tests.test_fleet import FLEETS, fleet, said_of_the_store, until, visit, visits_told
 
 from leakmw.store.database import Database
 from leakmw.store.failure import StoreError
@@ -125,10 +124,9 @@ def _harmed(disk: Path, tmp_path: Path) -> Any:
 
 def _reasons(server: Server) -> list[str]:
     """Return what was said of the store; each worker must have said it once."""
-    said = re.findall(r"leakmw\.self_error .*where=store.*", server.log.read_text())
-    pids = [found[1] for line in said if (found := re.search(r"worker_pid=(\d+)", line))]
-    assert len(set(pids)) == len(pids)
-    return said
+    said = said_of_the_store(server)
+    assert len(dict(said)) == len(said)
+    return [line for _, line in said]
 
 
 needs_extension = pytest.mark.skipif(
@@ -158,7 +156,8 @@ def test_a_disk_that_is_read_only_reaches_no_request(disk: Path, tmp_path: Path)
         visit(server)
         until(lambda: _reasons(server), lambda: visit(server))
         visit(server)
-        assert _done("mount", "-o", "remount,rw", str(disk))
+        # with room, so that there is nothing else to say
+        assert _done("mount", "-o", "remount,rw,size=64m", str(disk))
         until(
             lambda: (disk / "store.db").exists() and visits_told(disk),
             lambda: visit(server),

@@ -260,6 +260,13 @@ def test_workers_are_killed_at_any_moment(tmp_path: Path) -> None:
     store.close()
 
 
+def said_of_the_store(server: Server) -> list[tuple[str, str]]:
+    """Return what was said of errors of the store: the pid of the worker, and the line."""
+    said = re.findall(r"leakmw\.self_error .*where=store.*", server.log.read_text())
+    pids = (re.search(r"worker_pid=(\d+)", line) for line in said)
+    return [(found[1], line) for found, line in zip(pids, said, strict=True) if found]
+
+
 def master(server: Server) -> int:
     """Return the pid of the process that starts the workers."""
     found = re.search(r"\[(\d+)\] \[INFO\] Listening at", server.log.read_text())
@@ -294,9 +301,7 @@ def test_a_store_that_comes_to_harm_reaches_no_request(harm: str, tmp_path: Path
         HARMS[harm](tmp_path / "store.db")
         for _ in range(10):
             visit(server)
-        said = re.findall(r"leakmw\.self_error .*where=store.*", server.log.read_text())
-        by_worker = [re.search(r"worker_pid=(\d+)", line) for line in said]
-        pids = [found[1] for found in by_worker if found]
+        pids = [pid for pid, _ in said_of_the_store(server)]
         assert len(pids) <= 2 * len(set(pids))
         until(lambda: visits_told(tmp_path), lambda: visit(server))
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import random
+import re
 import sqlite3
 import sys
 import tempfile
@@ -86,16 +87,14 @@ def ask(server: Server, number: int) -> int | None:
         return response.status
 
 
-def end_some(workers: psutil.Process, chance: random.Random, seconds: float) -> int:
-    """Kill workers by chance for so long; return how many."""
-    killed, until = 0, time.monotonic() + seconds
+def end_some(workers: psutil.Process, chance: random.Random, seconds: float) -> None:
+    """Kill workers by chance for so long."""
+    until = time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(chance.uniform(0, LONGEST_LIFE))
         alive = [one for one in workers.children() if one.status() != psutil.STATUS_ZOMBIE]
         if alive:
             chance.choice(alive).kill()
-            killed += 1
-    return killed
 
 
 class Watch:
@@ -104,7 +103,6 @@ class Watch:
     def __init__(self, server: Server, folder: Path) -> None:
         self.server = server
         self.problems: list[str] = []
-        self.pids: set[int] = set()
         self.refused = 0
         self.took: float | None = None
         self._folder = folder
@@ -113,15 +111,15 @@ class Watch:
 
     @property
     def ended(self) -> int:
-        """How many workers that were seen live no more."""
-        return len(self.pids - self._children())
+        """How many workers that were started live no more."""
+        started = re.findall(r"Booting worker with pid: (\d+)", self.server.log.read_text())
+        return len({*map(int, started)} - self._children())
 
     def round(self, chance: random.Random, *, killed: bool) -> None:
         """Make requests, and look."""
         with ThreadPoolExecutor(CLIENTS + 1) as pool:
             killing = pool.submit(end_some, self._parent, chance, 1.0) if killed else None
             for status in pool.map(lambda number: ask(self.server, number), range(ROUND)):
-                self.pids |= self._children()
                 self.refused += status is None
                 if status not in ({200, None} if killed else {200}):
                     self.problems.append(f"a request was answered {status}")
