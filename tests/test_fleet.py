@@ -183,6 +183,15 @@ def test_the_history_survives_the_workers(tmp_path: Path) -> None:
         assert [one["endpoint"] for one in leaks] == [server.command.leak]
 
 
+@pytest.mark.parametrize("kind", ["sync", "gthread", "preload"])
+def test_the_last_visits_of_a_worker_are_told(kind: str, tmp_path: Path) -> None:
+    """A worker that is ended in order tells them, however far its next snapshot is."""
+    with fleet(FLEETS[kind], tmp_path, LEAKMW_EVERY="100000") as server:
+        visit(server)
+        visit(server)
+    assert visits_told(tmp_path) >= 2 * ROUND
+
+
 def test_a_new_version_that_is_clean_resolves_it(tmp_path: Path) -> None:
     """Once, after as many requests as it had taken to confirm it."""
     with fleet(FLEETS["gthread"], tmp_path) as server:

@@ -20,6 +20,7 @@ import pytest
 
 from leakmw import monitor as monitor_module
 from leakmw.monitor import MAX_FAILURES, Monitor
+from leakmw.pace import AT_ONCE
 from leakmw.records import MAX_SNAPSHOTS, OTHER, UNMATCHED, Route, SnapshotError, Visit
 from leakmw.settings import Settings
 from leakmw.tracers.exact import ExactTracer
@@ -89,6 +90,14 @@ def serve(monitor: Monitor, times: int = 1, path: str = "/") -> None:
         visit = begun(monitor)
         VIEWS.get(path, home)()
         monitor.finish(visit, {"path": path})
+
+
+def windows(monitor: Monitor, times: int, path: str) -> int:
+    """Serve so many windows of ten visits, and return how many snapshots there have been."""
+    for _ in range(times):
+        serve(monitor, 10, path)
+        monitor.profiles(PATIENCE)  # the thread has seen to the visits before it answers
+    return monitor.snapshots()[-1].number
 
 
 def until(condition: Callable[[], object]) -> None:
@@ -608,3 +617,23 @@ def test_workers_of_multiprocessing_start_anew(tmp_path: Path) -> None:
         expected("child", 2, 1),
         expected("parent", 3, 1),
     ]
+
+
+def test_snapshots_of_an_app_that_does_not_grow_wait_until_they_can_be_afforded(
+    watch: Watch,
+) -> None:
+    """These visits cost next to nothing; anybody may have one taken at any time."""
+    monitor = watch(every=10)
+    assert windows(monitor, AT_ONCE, "/") >= AT_ONCE
+    before = monitor.snapshots()[-1].number
+    assert windows(monitor, 10, "/") == before
+    assert monitor.take_snapshot(PATIENCE).number == before + 1
+
+
+def test_snapshots_of_an_app_that_grows_do_not_wait(watch: Watch) -> None:
+    """Until it is known whether it is a leak, which takes eight windows of growth."""
+    monitor = watch(every=10)
+    windows(monitor, AT_ONCE - 6, "/")
+    before = windows(monitor, 6, "/login")
+    assert before >= AT_ONCE
+    assert windows(monitor, 2, "/login") == before + 2

@@ -6,6 +6,7 @@ goes on alone until the store is there again.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from contextlib import suppress
@@ -64,6 +65,12 @@ first snapshot, and the next one must know."""
 SPEAK_SECONDS = 30.0
 """The same where nobody visits."""
 
+LEAST_SPEAK_SECONDS = 5.0
+"""The least time between two times, once there is a snapshot."""
+
+FRESH_SECONDS = 0.2
+"""Age of what was heard up to which it is of now."""
+
 
 class Fleet:
     """What one worker has to do with the others.
@@ -106,6 +113,7 @@ class Fleet:
             version=settings.version,
         )
         self._spoken_at, self._spoken_visits = time.monotonic(), 0
+        self._heard_at = -math.inf
         self._again: float | None = None
         self._cut_off = False
         self._shared: SharedStore | None = None
@@ -182,6 +190,7 @@ class Fleet:
         if shared is None:
             return []
         known = {worker: number for worker, (number, _) in self._seen.items()}
+        self._hear(shared)
         none: list[tuple[int, int, bytes | None]] = []
         told = self._done(lambda: shared.others(known, engine), none)
         now: dict[int, tuple[int, Seen]] = {}
@@ -232,8 +241,11 @@ class Fleet:
 
         return concluded
 
-    def tick(self) -> bool:
-        """Hear what others have said, about once in a second.
+    def tick(self, *, asked: bool) -> bool:
+        """Speak, about once in a second.
+
+        Args:
+            asked: Whether somebody waits for what the others have said.
 
         Returns:
             Whether it is this worker's turn to report on all of them.
@@ -241,19 +253,41 @@ class Fleet:
         shared = self._shared
         if shared is None:
             return False
-        visits = self._visits()
-        if self._is_to_speak(visits):
-            self._spoken_at, self._spoken_visits = time.monotonic(), visits
-            self._status = replace(
-                self._status, seen_at=datetime.now(UTC), visits=visits, errors=self._errors()
-            )
-            by_endpoint = {name: one.visits for name, one in self._endpoints().items()}
-            self._done(lambda: shared.speak(self._status, by_endpoint), None)
+        speaks = self._is_to_speak(self._visits())
+        if speaks:
+            self._speak(shared)
             self._keep_pace(shared)
-        self._done(shared.look, fallback=False)
+        if speaks or asked:
+            self._hear(shared)
         if self._again is None or time.monotonic() < self._again:
             return False
         return self._planned(self._done(shared.has_turn, fallback=False))
+
+    def part(self) -> None:
+        """Tell the others the last visits of this worker, which ends."""
+        if self._shared is not None:
+            self._speak(self._shared, ends=True)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether what is known of the others is of now; from any thread."""
+        return self._shared is None or time.monotonic() - self._heard_at < FRESH_SECONDS
+
+    def _speak(self, shared: SharedStore, *, ends: bool = False) -> None:
+        endpoints = self._endpoints()
+        visits = {name: one.visits for name, one in endpoints.items()}
+        self._spoken_at, self._spoken_visits = time.monotonic(), sum(visits.values())
+        self._status = replace(
+            self._status,
+            seen_at=datetime.now(UTC),
+            visits=self._spoken_visits,
+            errors=self._errors(),
+        )
+        self._done(lambda: shared.speak(self._status, visits, ends=ends), None)
+
+    def _hear(self, shared: SharedStore) -> None:
+        self._done(shared.look, fallback=False)
+        self._heard_at = time.monotonic()
 
     def _keep_pace(self, shared: SharedStore) -> None:
         """Take snapshots as often as tells most."""
@@ -268,9 +302,11 @@ class Fleet:
         return sum(endpoint.visits for endpoint in self._endpoints().values())
 
     def _is_to_speak(self, visits: int) -> bool:
-        more = visits - self._spoken_visits
         silent = time.monotonic() - self._spoken_at
-        return not self.me or more * SPEAK_SHARE >= self._every or silent >= SPEAK_SECONDS
+        if not self.me or silent >= SPEAK_SECONDS:
+            return True
+        more = (visits - self._spoken_visits) * SPEAK_SHARE >= self._every
+        return more and (not self._status.snapshots or silent >= LEAST_SPEAK_SECONDS)
 
     @property
     def me(self) -> int:

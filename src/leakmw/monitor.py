@@ -6,6 +6,7 @@ Nothing is imported on the thread: a worker forked meanwhile would have half a m
 
 from __future__ import annotations
 
+import atexit
 import time
 import weakref
 from collections import deque
@@ -52,10 +53,16 @@ if TYPE_CHECKING:
     from leakmw.visits.endpoints import Known, Tally
 
 TICK_SECONDS = 1.0
-"""How often the thread hears what other workers have said."""
+"""How often the thread looks for what is asked of this worker."""
 
 ARRIVAL_SECONDS = 10.0
 """How long a request waits for a thread that has never run."""
+
+HEARING_SECONDS = 5.0
+"""The same for news of other workers, while the thread may be at something else."""
+
+FAREWELL_SECONDS = 0.5
+"""How long the end of the process waits for the last visits to be told."""
 
 ANSWER_SECONDS = 0.02
 """The same while somebody waits for an answer."""
@@ -118,6 +125,7 @@ class Monitor:
         self._questions = Tickets("answer")
         self._profiles = Tickets("profile")
         self._arrivals = Tickets("store")
+        self._farewells = Tickets("farewell")
         self._relay = Relay(_weakly(self.failed), self._answered, self._wake)
         self._failures: dict[tuple[str, str], _Count] = {}
         self._unsaid: deque[Failure] = deque()
@@ -204,6 +212,8 @@ class Monitor:
         except Exception as error:  # noqa: BLE001  # no thread to be had: the app serves on
             self.failed("start", error)
             self._speak()
+        atexit.unregister(_part)
+        atexit.register(_part)  # a fork by multiprocessing has forgotten its parent's
         self._pid = pid
         self._claims = {pid: claim}
         self._wake()
@@ -318,9 +328,11 @@ class Monitor:
 
     def _heard(self) -> Pipeline | None:
         """Return the pipeline, once it has heard of the other workers: also before any visit."""
-        if self._pipeline is None:
+        pipeline = self._pipeline
+        if pipeline is None or not self.begun or not pipeline.fleet.is_fresh:
+            seconds = HEARING_SECONDS if self.begun else ARRIVAL_SECONDS
             with suppress(SnapshotError):
-                self._awaited(self._arrivals, None, ARRIVAL_SECONDS)
+                self._awaited(self._arrivals, object(), seconds)
         return self._pipeline
 
     def _settled_in(self, timeout: float) -> None:
@@ -377,6 +389,13 @@ class Monitor:
         if background is not None:
             background.stop()
 
+    def part(self) -> None:
+        """Have other workers told the last visits of this process, which ends."""
+        pipeline = self._pipeline
+        if pipeline is not None and self.begun and not pipeline.fleet.alone:
+            with suppress(SnapshotError):
+                self._awaited(self._farewells, None, FAREWELL_SECONDS)
+
     # the background thread
 
     def _work(self) -> None:
@@ -411,16 +430,20 @@ class Monitor:
 
     def _tick(self) -> float | None:
         """Hear and answer other workers; return in how many seconds again."""
-        pipeline = self._pipeline
+        pipeline, asked = self._pipeline, self._arrivals.questions()
         if pipeline is None:
             return None
         try:
-            pipeline.tick()
+            pipeline.tick(asked=bool(asked))
             self._step = pipeline.step
             self._relay.turn(pipeline.fleet)
+            if self._farewells:
+                pipeline.fleet.part()
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("store", error)
-        self._arrivals.settle(None, None)
+        for one in asked:
+            self._arrivals.settle(one, None)
+        self._farewells.settle(None, None)
         if pipeline.fleet.alone:
             return None
         return ANSWER_SECONDS if self._relay.busy else TICK_SECONDS
@@ -486,6 +509,12 @@ class Monitor:
                 self._built().say(failure, count)
             except Exception:  # noqa: BLE001, S112  # there is nowhere left to say it
                 continue
+
+
+def _part() -> None:
+    """Have all monitors of this process say their last words."""
+    for monitor in list(MONITORS.values()):
+        monitor.part()
 
 
 def _nobody() -> None:

@@ -15,6 +15,7 @@ from leakmw.analysis.growths import analyse, compare
 from leakmw.fleet import Fleet, profile
 from leakmw.heap.pauses import Pauses
 from leakmw.looking import Looking, views
+from leakmw.pace import Pace
 from leakmw.records import Snapshot
 from leakmw.report.events import Events
 from leakmw.reporting import Reporting
@@ -92,6 +93,7 @@ class Pipeline:
         visit, ours = current
         self._pauses = Pauses(visit if sampled else None, ours)
         self._glances = Glances()
+        self._pace = Pace()
         self._number = 0
 
     def start(self) -> None:
@@ -114,6 +116,7 @@ class Pipeline:
         Raises:
             SnapshotError: If the tracer cannot take one now.
         """
+        self._pace.begin(self._spent(), time.process_time())
         endpoints = self._endpoints
         number, name = self._number + 1, uuid.uuid4().hex[:12]
         moment = _Moment(endpoints, in_flight, self._meters.c_heap)
@@ -158,9 +161,11 @@ class Pipeline:
         """Say whether *visits* since the last snapshot are enough for another.
 
         The first is what all growth is measured from: it need only wait until the app is warm.
+        Where nothing grows, a later one waits until it can be afforded.
         """
         every = self.fleet.every if self._number else self.fleet.every // 2
-        return visits >= max(1, every, self._tracer.least_visits)
+        enough = visits >= max(1, every, self._tracer.least_visits)
+        return enough and (self._pace.affords(time.process_time()) or self._reporting.in_question)
 
     def report(self, last: Snapshot, *, wanted: bool) -> None:
         """Make the report of the latest snapshot, keep it and log it.
@@ -171,10 +176,15 @@ class Pipeline:
             wanted: Whether somebody waits for it.
         """
         self._reporting.report(last, wanted=wanted)
+        self._pace.end(self._spent())
 
-    def tick(self) -> None:
-        """Hear what other workers have said, about once in a second."""
-        if self.fleet.tick():
+    def tick(self, *, asked: bool) -> None:
+        """Speak to other workers, about once in a second.
+
+        Args:
+            asked: Whether somebody waits for what they have said.
+        """
+        if self.fleet.tick(asked=asked):
             self._reporting.unite()
 
     def look_for_holders(self) -> None:
@@ -230,6 +240,10 @@ class Pipeline:
     def say(self, failure: Failure, count: int) -> None:
         """Log an error of leakmw's own."""
         self._reporting.say(failure, count)
+
+    def _spent(self) -> float:
+        """Return the CPU time of this thread and of the tracer's children."""
+        return time.thread_time() + self._tracer.child_cpu_seconds
 
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""

@@ -16,7 +16,7 @@ from leakmw.analysis.growths import joined
 from leakmw.analysis.history import History, standing
 from leakmw.analysis.native_findings import with_company
 from leakmw.meters import summed
-from leakmw.records import Report, State
+from leakmw.records import Report, State, Verdict
 from leakmw.tracers.functions import described
 
 if TYPE_CHECKING:
@@ -69,6 +69,15 @@ class Reporting:
         self._fleet = fleet
         self._last: Snapshot | None = None
         self._found: tuple[Finding, ...] = ()
+        self._limit_in: Estimate | None = None
+
+    @property
+    def in_question(self) -> bool:
+        """Whether something grows of which nobody knows yet whether it is a leak."""
+        known = self._fleet.known.values()
+        return any(finding.verdict is Verdict.SUSPECT for finding in self._found) or any(
+            one.state is State.SUSPECTED for one in known
+        )
 
     def report(self, last: Snapshot, *, wanted: bool = False) -> None:
         """Report on this worker, and on all of them if it is its turn.
@@ -80,6 +89,7 @@ class Reporting:
         """
         analysis: Analysis = last.trace.digest
         self._last, self._found = last, self._judged(analysis, last.number, 1)
+        self._limit_in = self._forecast()
         known = self._fleet.known
         shown = [standing(one, known.get(one.fingerprint)) for one in self._found]
         own = self._made(last, analysis, ranked(shown)[: self._settings.top])
@@ -180,9 +190,12 @@ class Reporting:
         )
 
     def _memory(self, last: Snapshot, workers: int) -> Memory:
-        own = replace(last.memory, seconds_to_limit=self._forecast())
-        every = [one.memory for one in self._fleet.workers() if one.alive and one.memory]
-        return summed(every) if workers > 1 and every else own
+        every = (
+            [one.memory for one in self._fleet.workers() if one.alive and one.memory]
+            if workers > 1
+            else []
+        )
+        return summed(every) if every else replace(last.memory, seconds_to_limit=self._limit_in)
 
     def _forecast(self) -> Estimate | None:
         """Return when the limit is met, as far as the same one left least room all the time."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from leakmw.records import WorkerStatus
@@ -137,7 +138,6 @@ class SharedStore:
                 standing = self._counted(connection, standing, told.visits)
                 self._write(connection, standing.me, told)
                 if (standing.me + told.status.snapshots) % PRUNE_EVERY == 0:
-                    self._reap(connection, standing.me)
                     prune(connection)
                 turn = self._has_turn(connection, standing.me)
         except StoreError as error:
@@ -148,18 +148,21 @@ class SharedStore:
         self._standing = standing
         return turn
 
-    def speak(self, status: WorkerStatus, visits: Mapping[str, int]) -> None:
-        """Tell the others that this worker lives, and what was visited.
+    def speak(
+        self, status: WorkerStatus, visits: Mapping[str, int], *, ends: bool = False
+    ) -> None:
+        """Tell the others that this worker lives, or *ends*, and what was visited.
 
         Raises:
             StoreError: If it cannot be told now.
         """
+        now = time.time()
         with self._database.transaction() as connection:
             standing = self._registered(connection, status)
             standing = self._counted(connection, standing, visits)
             connection.execute(
-                "UPDATE worker SET seen_at = ?, visits = ?, status = ? WHERE id = ?",
-                (time.time(), status.visits, encoded(status), standing.me),
+                "UPDATE worker SET seen_at = ?, visits = ?, status = ?, ended_at = ? WHERE id = ?",
+                (now, status.visits, encoded(status), now if ends else None, standing.me),
             )
             self._reap(connection, standing.me)
         self._standing = standing
@@ -219,11 +222,12 @@ class SharedStore:
             conclude: Gets what is remembered, the visits of each endpoint, and those of this
                 version of the app; returns what is to be remembered, the report, and anything.
 
-            seconds: What it took to look at all workers together.
+            seconds: What it took to look at all workers together, of CPU time.
 
         Raises:
             StoreError: If it cannot be written now: then nothing has changed.
         """
+        started = time.thread_time() - seconds
         with self._database.transaction() as connection:
             known = remembered(connection)
             now, report, outcome = conclude(
@@ -231,9 +235,9 @@ class SharedStore:
             )
             remember(connection, known, now)
             united = encoded(report)
+            pause = max(UNITE_SECONDS, UNITE_SHARE * (time.thread_time() - started))
             connection.execute(
-                "UPDATE united SET report = ?, next_at = ?",
-                (united, time.time() + max(UNITE_SECONDS, UNITE_SHARE * seconds)),
+                "UPDATE united SET report = ?, next_at = ?", (united, time.time() + pause)
             )
         self.view = self.view._replace(united=united)
         return outcome
@@ -331,16 +335,24 @@ class SharedStore:
         return changed.rowcount > 0 or not _has_company(connection, me)
 
     def _reap(self, connection: sqlite3.Connection, me: int) -> None:
-        """Note the end of those that live no more."""
+        """Note the end of those before this worker that live no more, up to one that does.
+
+        Each looks after the one before it, the first after the last: so all are looked after, and
+        nobody looks at all.
+        """
         rows = connection.execute(
-            "SELECT id, status FROM worker WHERE ended_at IS NULL"
+            "SELECT id, status FROM worker WHERE ended_at IS NULL AND id <> ? "
+            "ORDER BY id > ?, id DESC",
+            (me, me),
         ).fetchall()
         ended = [
             (time.time(), worker)
-            for worker, text in rows
-            if worker != me and not is_alive(decoded(WorkerStatus, text), self._lives)
+            for worker, _ in takewhile(lambda row: not self._is_alive(row[1]), rows)
         ]
         connection.executemany("UPDATE worker SET ended_at = ? WHERE id = ?", ended)
+
+    def _is_alive(self, status: str) -> bool:
+        return is_alive(decoded(WorkerStatus, status), self._lives)
 
     def _make_room(self) -> None:
         with suppress(StoreError), self._database.transaction() as connection:

@@ -1,0 +1,39 @@
+"""How often snapshots can be afforded where nothing grows."""
+
+from __future__ import annotations
+
+AT_ONCE = 12
+"""Snapshots that are taken whatever they cost: a leak that begins with the app is one by then."""
+
+SHARE = 0.005
+"""Part of the process's CPU time that snapshots and reports may take from then on."""
+
+
+class Pace:
+    """Weighs what the last snapshot and its report have cost against what the process has used.
+
+    All times are CPU seconds since some moment that stays the same.
+    """
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self._began = self._cost = self._process = 0.0
+
+    def begin(self, own: float, process: float) -> None:
+        """A snapshot begins.
+
+        Args:
+            own: What leakmw's thread and children have used so far.
+
+            process: What the whole process has.
+        """
+        self._taken += 1
+        self._began, self._process, self._cost = own, process, 0.0
+
+    def end(self, own: float) -> None:
+        """Its report is made."""
+        self._cost = own - self._began
+
+    def affords(self, process: float) -> bool:
+        """Say whether another one can be afforded by now."""
+        return self._taken < AT_ONCE or self._cost <= SHARE * (process - self._process)

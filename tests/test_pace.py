@@ -1,0 +1,38 @@
+"""How often snapshots are taken where nothing grows: as often as they can be afforded."""
+
+from __future__ import annotations
+
+import pytest
+
+from leakmw.pace import AT_ONCE, SHARE, Pace
+
+
+def taken(pace: Pace, times: int, cost: float) -> None:
+    """Take snapshots of so many CPU seconds at the beginning of the process."""
+    for _ in range(times):
+        pace.begin(0.0, 0.0)
+        pace.end(cost)
+
+
+def test_the_first_snapshots_may_cost_what_they_do() -> None:
+    """A leak that begins with the app is told by them."""
+    pace = Pace()
+    taken(pace, AT_ONCE - 1, cost=10.0)
+    assert pace.affords(0.0)
+
+
+@pytest.mark.parametrize("cost", [0.001, 0.05, 3.0])
+def test_later_ones_wait_until_the_app_has_used_enough(cost: float) -> None:
+    """Then the last one was a small part of it."""
+    pace = Pace()
+    taken(pace, AT_ONCE, cost)
+    assert not pace.affords(0.99 * cost / SHARE)
+    assert pace.affords(1.01 * cost / SHARE)
+
+
+def test_a_snapshot_without_a_report_delays_none() -> None:
+    """What has failed was not paid for."""
+    pace = Pace()
+    taken(pace, AT_ONCE, cost=1.0)
+    pace.begin(0.0, 0.0)
+    assert pace.affords(0.0)
