@@ -63,6 +63,8 @@
 #define LEAST_INTERVAL 512.0
 #define MOST_INTERVAL (1024.0 * 1024 * 1024)
 #define FIRST_INTERVAL (128.0 * 1024)
+#define EARLY_NANOSECONDS 50000000u  /* of sampling, for which a process starts with a larger */
+#define EARLY_FACTOR 3               /* budget: else a short life would not show a small leak */
 #define SAMPLES_BETWEEN_LOOKS 256  /* at the CPU time that sampling has taken */
 #define TIMED 8u                   /* one in so many is timed: it takes as long as all else here */
 #define MOST_NANOSECONDS 5000u     /* believed of one sample: above, the thread was not running */
@@ -463,7 +465,8 @@ look_at_cost(void)
         state.least /= 2;
     }
     /* by its root: a look at few samples says little, and samples of unlike weight say less */
-    double factor = sqrt(share / state.overhead);
+    double budget = state.overhead * (state.spent < EARLY_NANOSECONDS ? EARLY_FACTOR : 1);
+    double factor = sqrt(share / budget);
     factor = factor < 0.5 ? 0.5 : factor > 2 ? 2 : factor;
     double interval = state.interval * factor;
     interval = interval < state.least ? state.least : interval;
