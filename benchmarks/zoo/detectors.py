@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import re
-import time
 import tracemalloc
 from collections import Counter
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import psutil
@@ -77,9 +77,6 @@ CATCH_UP_SECONDS = 3.0
 """What leakmw's thread may take for the snapshots that are due: here a thousand requests take a
 third of a second, which no server does."""
 
-EVERY = 1000
-"""Requests between its snapshots, unless it is told otherwise."""
-
 
 class Leakmw:
     """leakmw with its default settings, but for those given."""
@@ -87,7 +84,6 @@ class Leakmw:
     def __init__(self, share: float = 1.0, **settings: Any) -> None:
         self.share = share
         self._settings = {"store": "memory", **settings}  # each case is a world of its own
-        self._every: int = settings.get("every", EVERY)
         self._face: Any = None
 
     def watch(self, app: Any, *, speaks_asgi: bool) -> Any:
@@ -102,22 +98,16 @@ class Leakmw:
             self._face = (AsgiFace if speaks_asgi else WsgiFace)(app, **self._settings)
         return self._face
 
-    def claims(self, requests: int) -> list[Claim]:
+    def claims(self, _requests: int) -> list[Claim]:
         """Return the findings of the latest report that are not settled."""
+        from leakmw.records import SnapshotError
+
         monitor = self._face.monitor
-        deadline = time.monotonic() + CATCH_UP_SECONDS
-        while not self._caught_up(requests) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        with suppress(SnapshotError):
+            # the thread answers when it is done with what was due
+            monitor.profiles(CATCH_UP_SECONDS)
         report = monitor.report()
         return [] if report is None else [_claim(one) for one in report.findings if _open(one)]
-
-    def _caught_up(self, requests: int) -> bool:
-        monitor = self._face.monitor
-        report, snapshots = monitor.report(), monitor.snapshots()
-        if report is None or not snapshots:
-            return requests < self._every // 2
-        latest = snapshots[-1]
-        return bool(report.id == latest.id and requests - latest.visits < self._every)
 
 
 def _open(finding: Any) -> bool:
