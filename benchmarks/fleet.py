@@ -12,89 +12,30 @@ more than the slowest of the bare app.
 from __future__ import annotations
 
 import argparse
-import selectors
 import sys
-import time
-from collections import deque
 from contextlib import ExitStack
 from statistics import quantiles
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import psutil
 from figures import Spread, machine, table
 from servers import CORES, TOKEN, WORKERS, on_core, serving
-from traffic import REQUEST, answer_size, connected
+from traffic import Load
 
 from leakmw.settings import Settings
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Iterable, Iterator, Sequence
 
     from servers import Server
 
 VARIANTS = ("bare", "leakmw")
-CONNECTIONS = 128
-"""Which stay open, and which gunicorn may give to a few of its workers."""
+A_CONNECTION_EACH = 0
+"""As from a proxy by default, and all that gunicorn's sync workers take; they share them evenly."""
 
 MOST_SHARE = Settings().overhead + 0.005
 MOST_SECONDS = 0.01
 WARM_UP_SECONDS = 20
-
-
-class Load:
-    """Requests at a steady rate over connections that stay open.
-
-    Args:
-        address: Where the server listens.
-
-        rate: Requests a second.
-    """
-
-    def __init__(self, address: tuple[str, int], rate: float) -> None:
-        self._rate = rate
-        self._selector = selectors.DefaultSelector()
-        self._free = deque(connected(address, CONNECTIONS))
-        self._size = answer_size(self._free[0])
-        self._missing: dict[socket.socket, int] = {}
-
-    def run(self, seconds: float) -> list[float]:
-        """Send for so long; return how long each request has waited for its answer, in seconds."""
-        waits: list[float] = []
-        started = time.perf_counter()
-        due = [started + number / self._rate for number in range(round(seconds * self._rate))]
-        due.reverse()
-        while due or self._selector.get_map():
-            now = time.perf_counter()
-            while due and due[-1] <= now and self._free:
-                connection = self._free.popleft()
-                connection.sendall(REQUEST)
-                self._selector.register(connection, selectors.EVENT_READ, due.pop())
-                self._missing[connection] = self._size
-            pause = max(0.0, due[-1] - now) if due and self._free else 1.0
-            for key, _ in self._selector.select(pause):
-                if self._is_answered(key):
-                    waits.append(time.perf_counter() - key.data)
-        return waits
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._selector.close()
-        for connection in self._free:
-            connection.close()
-
-    def _is_answered(self, key: selectors.SelectorKey) -> bool:
-        """Read what there is of an answer; say whether that was the last of it."""
-        connection: Any = key.fileobj
-        received = len(connection.recv(1 << 16))
-        if not received:
-            raise ConnectionResetError("the server closed a connection")
-        self._missing[connection] -= received
-        if self._missing[connection]:
-            return False
-        self._selector.unregister(connection)
-        self._free.append(connection)
-        return True
 
 
 def turns(server: Server, load: Load, seconds: float) -> Iterator[tuple[float, list[float]]]:
@@ -143,7 +84,7 @@ def main() -> int:
             settings = {"token": TOKEN}
             server = serving("gunicorn fleet", options.app, name, settings)
             servers[name] = stack.enter_context(server)
-            load = Load(servers[name].address, options.rate)
+            load = Load(servers[name].address, options.rate, A_CONNECTION_EACH)
             stack.callback(load.close)
             load.run(WARM_UP_SECONDS)
             visited[name] = turns(servers[name], load, options.turn)

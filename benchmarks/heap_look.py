@@ -1,130 +1,103 @@
-"""The longest stall that a request sees while somebody looks into a large heap.
+"""The slowest request while somebody looks into a large heap.
 
-python benchmarks/heap_look.py [--objects 1000000 5000000] [--rounds 5]
+python benchmarks/heap_look.py [--objects 1000000 5000000] [--rounds 7]
 
-A ticker serves one small request after another and notes how long after its time each came back:
-alone, during a full analysis of leakmw, and while objgraph, Pympler, guppy3 and Dozer look at the
-same heap in the same process, as their documentation has them used.
+Real servers with a large heap get requests at a steady rate: alone, during a full analysis of
+leakmw, and while objgraph, Pympler, guppy3 and Dozer look at the same heap, in the same process,
+as their documentation has them used. A wait counts from when the request was due.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
-import warnings
-from typing import TYPE_CHECKING, Any
+import urllib.request
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
 
-from figures import machine, table
-from stall import Looped, Threaded, Ticker, asgi_app, milliseconds, wsgi_app
-
-from leakmw.asgi import LeakMiddleware as AsgiFace
-from leakmw.wsgi import LeakMiddleware as WsgiFace
+from figures import Spread, machine, table
+from servers import CORES, TOKEN, on_core, serving
+from traffic import Load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
-    from leakmw.monitor import Monitor
-    from leakmw.records import Heap, Holdings
+    from servers import Server
 
-NEVER = 10**9
-ALONE_SECONDS = 2.0
-PATIENCE_SECONDS = 600.0
+CASES = (("heaped_flask", "gunicorn gthread"), ("heaped_starlette", "uvicorn"))
+RATE = 200.0
+CONNECTIONS = 4
+ALONE_SECONDS = 5.0
+
+PEERS = {
+    "objgraph": "`objgraph.growth()`",
+    "pympler": "Pympler, `summarize`",
+    "guppy3": "guppy3, `heap()`",
+    "dozer": "Dozer, one count",
+}
+SETTINGS = {"token": TOKEN, "every": 10**9}
+"""Nothing looks but when it is asked to."""
 
 
-def heap(objects: int) -> list[Any]:
-    """Return about so many objects that the collector walks through, in three kinds of shapes."""
+def visited(server: Server, path: str) -> None:
+    """Have the app look."""
+    urllib.request.urlopen("http://{}:{}/look/{}".format(*server.address, path)).close()
+
+
+def measured(server: Server, load: Load, rounds: int) -> list[tuple[str, ...]]:
+    """Return a row for each way to look: the slowest requests, and how long it took."""
+    ways: Mapping[str, tuple[Callable[[], object], int]] = {
+        "the app alone": (partial(time.sleep, ALONE_SECONDS), rounds),
+        "a full analysis of leakmw": (partial(server.asked, "heap", "POST"), rounds),
+        # once shows it: they take long
+        **{title: (partial(visited, server, name), 1) for name, title in PEERS.items()},
+    }
+    slowest: dict[str, list[float]] = {name: [] for name in ways}
+    took: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(rounds):
+        for name, (way, times) in ways.items():
+            if turn < times:
+                waits, seconds = load.during(way)
+                slowest[name].append(1000 * max(waits))
+                took[name].append(seconds)
     return [
-        {"id": number, "rows": [number], "pair": (number, [number])}
-        for number in range(objects // 4)
+        (name, _shown(slowest[name]), f"{max(slowest[name]):,.1f}", f"{min(took[name]):.1f}")
+        for name in ways
     ]
 
 
-def _holdings(asked: Heap) -> Holdings:
-    return asked.holdings()
+def _shown(values: list[float]) -> str:
+    return Spread.of(values).shown(1) if len(values) > 1 else f"{values[0]:,.1f}"
 
 
-def _objgraph() -> None:
-    import objgraph
-
-    objgraph.growth()
-
-
-def _pympler() -> None:
-    from pympler import muppy, summary
-
-    summarize: Any = summary.summarize
-    summarize(muppy.get_objects())
-
-
-def _guppy() -> None:
-    import guppy
-
-    guppy.hpy().heap()
-
-
-def _dozer() -> None:
-    with warnings.catch_warnings(action="ignore"):
-        from dozer.leak import Dozer
-
-        dozer = Dozer(None)
-    dozer.stop()
-    dozer.tick()
-
-
-PEERS: dict[str, Callable[[], None]] = {
-    "`objgraph.growth()`": _objgraph,
-    "Pympler, `summarize`": _pympler,
-    "guppy3, `heap()`": _guppy,
-    "Dozer, one count": _dozer,
-}
-
-
-def measure(ticker: Ticker, monitor: Monitor, rounds: int) -> list[tuple[str, str, str]]:
-    """Return a row for each way to look: longest stalls in milliseconds, and how long it took."""
-    ways: dict[str, Callable[[], object]] = {
-        "the app alone": lambda: time.sleep(ALONE_SECONDS),
-        "a full analysis of leakmw": lambda: monitor.look(_holdings, PATIENCE_SECONDS),
-        **PEERS,
-    }
-    stalls: dict[str, list[float]] = {name: [] for name in ways}
-    took: dict[str, list[float]] = {name: [] for name in ways}
-    with ticker:
-        for _ in range(rounds):
-            for name, way in ways.items():
-                started = time.perf_counter()
-                stalls[name].append(ticker.during(way))
-                took[name].append(time.perf_counter() - started)
-    return [(name, milliseconds(stalls[name]), f"{min(took[name]):.1f}") for name in ways]
-
-
-def look(objects: int, rounds: int) -> None:
-    """Print a table for a threaded app and one for an event loop."""
-    wsgi = WsgiFace(wsgi_app, every=NEVER, store="memory")
-    asgi = AsgiFace(asgi_app, every=NEVER, store="memory")
-    kept = heap(objects)
-    print(f"About {objects:,} objects. {machine()}\n")
-    for title, ticker, monitor in (
-        ("Threads", Threaded(wsgi), wsgi.monitor),
-        ("Event loop", Looped(asgi), asgi.monitor),
+def look(app: str, kind: str, objects: int, rounds: int) -> str:
+    """Return the table of one server."""
+    os.environ["BENCHMARK_OBJECTS"] = str(objects)
+    with (
+        serving(kind, app, "leakmw", SETTINGS) as server,
+        closing(Load(server.address, RATE, CONNECTIONS)) as load,
     ):
-        monitor.take_snapshot(PATIENCE_SECONDS)
-        rows = measure(ticker, monitor, rounds)
-        print(f"**{title}**\n")
-        print(
-            table(("while this runs", "longest stall, ms", "took at least, s"), rows), flush=True
-        )
-        monitor.close()
-    kept.clear()
+        load.run(1.0)
+        server.asked("snapshots", "POST")
+        rows = measured(server, load, rounds)
+    head = ("while this runs", "slowest request, ms", "of all rounds", "took at least, s")
+    return table(head, rows)
 
 
 def main() -> None:
     """Look at each size of the heap in turn."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--objects", type=int, nargs="*", default=[1_000_000, 5_000_000])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=7)
     chosen = parser.parse_args()
-    for objects in chosen.objects:
-        look(objects, chosen.rounds)
+    print(f"{RATE:.0f} requests a second. {machine()}\n")
+    with on_core(CORES[0]):
+        for objects in chosen.objects:
+            for app, kind in CASES:
+                title = f"{app.removeprefix('heaped_')}, {kind}, {objects:,} objects"
+                print(f"**{title}**\n\n{look(app, kind, objects, chosen.rounds)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ _UVICORN = ("uvicorn", "--log-level", "warning", "--timeout-keep-alive", "600", 
 COMMANDS = {
     "gunicorn sync": _GUNICORN,
     "gunicorn gthread": (*_GUNICORN, "--threads", "4"),
-    "gunicorn fleet": (*_GUNICORN, "--threads", "4", "--workers", str(WORKERS)),
+    "gunicorn fleet": (*_GUNICORN, "--workers", str(WORKERS)),
     "uvicorn": (*_UVICORN, "--loop", "asyncio", "--http", "h11"),
     "uvicorn[standard]": (*_UVICORN, "--loop", "uvloop", "--http", "httptools"),
 }

@@ -1,17 +1,25 @@
-"""A client that costs little: the same bytes again and again, over several connections at once."""
+"""Clients that cost little: the same bytes again and again, over several connections at once."""
 
 from __future__ import annotations
 
 import re
+import selectors
 import socket
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 CONNECTIONS = 8
-REQUEST = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\nAccept: */*\r\n\r\n"
+STRETCH_SECONDS = 0.25
+"""After which a steady load looks whether it is to go on."""
+
+_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\nUser-Agent: benchmark\r\nAccept: */*\r\n"
+REQUEST = _HEAD + b"\r\n"
+LAST_REQUEST = _HEAD + b"Connection: close\r\n\r\n"
 
 
 class Client:
@@ -70,6 +78,86 @@ class Client:
                     pass
 
 
+class Load:
+    """Requests at a steady rate, sent when their time has come, whatever was answered.
+
+    Args:
+        address: Where the server listens.
+
+        rate: Requests a second.
+
+        connections: How many stay open; with 0 each request has one of its own.
+    """
+
+    def __init__(self, address: tuple[str, int], rate: float, connections: int) -> None:
+        self._address = address
+        self._rate = rate
+        self._selector = selectors.DefaultSelector()
+        self._keeps = connections > 0
+        self._request = REQUEST if self._keeps else LAST_REQUEST
+        self._free = deque(connected(address, connections))
+        (first,) = connected(address, 1)
+        with first:
+            self._size = answer_size(first, self._request)
+        self._missing: dict[socket.socket, int] = {}
+
+    def run(self, seconds: float) -> list[float]:
+        """Send for so long; return how long each request has waited for its answer, in seconds."""
+        waits: list[float] = []
+        started = time.perf_counter()
+        due = [started + number / self._rate for number in range(round(seconds * self._rate))]
+        due.reverse()
+        while due or self._selector.get_map():
+            now = time.perf_counter()
+            while due and due[-1] <= now and (self._free or not self._keeps):
+                self._send(due.pop())
+            pause = max(0.0, due[-1] - now) if due and (self._free or not self._keeps) else 1.0
+            for key, _ in self._selector.select(pause):
+                if self._is_answered(key):
+                    waits.append(time.perf_counter() - key.data)
+        return waits
+
+    def during(self, work: Callable[[], object]) -> tuple[list[float], float]:
+        """Send while *work* is done on another thread; return the waits, and what it took."""
+        waits: list[float] = []
+        started = time.perf_counter()
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(work)
+            while not done.done():
+                waits.extend(self.run(STRETCH_SECONDS))
+            done.result()
+        return waits, time.perf_counter() - started
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._selector.close()
+        for connection in self._free:
+            connection.close()
+
+    def _send(self, due: float) -> None:
+        connection = self._free.popleft() if self._keeps else next(connected(self._address, 1))
+        connection.sendall(self._request)
+        self._selector.register(connection, selectors.EVENT_READ, due)
+        self._missing[connection] = self._size
+
+    def _is_answered(self, key: selectors.SelectorKey) -> bool:
+        """Read what there is of an answer; say whether that was the last of it."""
+        connection: Any = key.fileobj
+        received = len(connection.recv(1 << 16))
+        if not received:
+            raise ConnectionResetError("the server closed a connection")
+        self._missing[connection] -= received
+        if self._missing[connection] > 0:
+            return False
+        del self._missing[connection]
+        self._selector.unregister(connection)
+        if self._keeps:
+            self._free.append(connection)
+        else:
+            connection.close()
+        return True
+
+
 def connected(address: tuple[str, int], count: int = CONNECTIONS) -> Iterator[socket.socket]:
     """Yield new connections."""
     for _ in range(count):
@@ -78,9 +166,9 @@ def connected(address: tuple[str, int], count: int = CONNECTIONS) -> Iterator[so
         yield connection
 
 
-def answer_size(connection: socket.socket) -> int:
+def answer_size(connection: socket.socket, request: bytes = REQUEST) -> int:
     """Return how long an answer is: they are all alike."""
-    connection.sendall(REQUEST)
+    connection.sendall(request)
     head, _, body = _until_body(connection).partition(b"\r\n\r\n")
     length = re.search(rb"(?i)content-length: (\d+)", head)
     if length is None:
