@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 VARIANTS = ("bare", "leakmw")
 A_CONNECTION_EACH = 0
-"""As from a proxy by default, and all that gunicorn's sync workers take; they share them evenly."""
+"""As from a proxy by default; gunicorn's sync workers take no others, and share them evenly."""
 
 MOST_SHARE = Settings().overhead + 0.005
 MOST_SECONDS = 0.01
