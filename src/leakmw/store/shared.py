@@ -42,8 +42,8 @@ UNITE_SECONDS = 1.0
 UNITE_SHARE = 200.0
 """That time as a multiple of what such a report has taken: half a per cent of one core."""
 
-MOST_UNITE_SECONDS = 3600.0
-"""Further ahead no next report can have been planned."""
+MOST_UNITE_SECONDS = 10.0
+"""The most, whatever it has taken: workers that live for seconds must be heard of while they do."""
 
 
 class Told(NamedTuple):
@@ -236,6 +236,7 @@ class SharedStore:
             remember(connection, known, now)
             united = encoded(report)
             pause = max(UNITE_SECONDS, UNITE_SHARE * (time.thread_time() - started))
+            pause = min(pause, MOST_UNITE_SECONDS)
             connection.execute(
                 "UPDATE united SET report = ?, next_at = ?", (united, time.time() + pause)
             )
