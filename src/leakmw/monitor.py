@@ -61,7 +61,7 @@ ARRIVAL_SECONDS = 10.0
 HEARING_SECONDS = 5.0
 """The same for news of other workers, while the thread may be at something else."""
 
-FAREWELL_SECONDS = 0.5
+FAREWELL_SECONDS = 2.0
 """How long the end of the process waits for the last visits to be told."""
 
 ANSWER_SECONDS = 0.02

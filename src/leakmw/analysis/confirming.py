@@ -20,17 +20,20 @@ if TYPE_CHECKING:
 CONFIRM_WINDOWS = 8
 """Windows over which a leak has grown."""
 
-SLOWED = 0.25
+SLOWED = 1 / 3
 """Pace of the later half, as a part of that of the earlier one, which would be no leak's."""
 
 SLOWED_CHANCE = 0.06
-"""Of seeing so much in the later half if it had slowed so far: four blocks in each are enough."""
+"""Of seeing so much in the later half if it had slowed so far: six blocks in each are enough."""
 
 ENOUGH_BLOCKS = 10.0
 """Sampled blocks that mostly say so, if there are as many in either half."""
 
 LEAST_PACE = 0.5
 """The same, as it must at least be seen to be."""
+
+PACE_DEVIATIONS = 2.0
+"""By how many standard deviations of its blocks it may be seen to be slower than before."""
 
 LEAST_KEPT = 0.5
 """Part of what outlives its window that a leak keeps."""
@@ -50,8 +53,7 @@ def wait(turnover: Turnover, amounts: Sequence[float]) -> float:
     growths = turnover.net()
     if sum(turnover.kept) < LEAST_KEPT * sum(turnover.born):
         return math.inf
-    # a sample stands for this much, on the average
-    unit = sum(turnover.variance) / sum(growths)
+    unit = _unit(growths, turnover.variance, amounts)
     return max(_until_long(len(growths), amounts), _until_steady(growths, amounts, unit))
 
 
@@ -69,13 +71,35 @@ def wait_for_levels(growths: Sequence[float], amounts: Sequence[float], windows:
     return max(long, 0.0 if _keeps_pace(growths, amounts) else sum(amounts) / len(growths))
 
 
+def _unit(growths: Sequence[float], variance: Sequence[float], amounts: Sequence[float]) -> float:
+    """Return how many bytes a sample stands for, in the half in which that is more.
+
+    The interval between samples moves: few coarse ones must not count as many.
+    """
+    halves = zip(_halves(growths, amounts), _halves(variance, amounts), strict=True)
+    return max((spread / growth for (growth, _), (spread, _) in halves if growth > 0), default=0.0)
+
+
 def _until_long(windows: int, amounts: Sequence[float]) -> float:
     return max(0, CONFIRM_WINDOWS - windows) * sum(amounts) / windows
 
 
-def _keeps_pace(growths: Sequence[float], amounts: Sequence[float]) -> bool:
+def _keeps_pace(growths: Sequence[float], amounts: Sequence[float], unit: float = 0.0) -> bool:
+    """Say whether the later half is about as fast as the earlier one.
+
+    Args:
+        growths: In each window.
+
+        amounts: Visits or seconds in each of them.
+
+        unit: Bytes that a sample stands for; 0 where it is not known.
+    """
     (early, early_visits), (late, late_visits) = _halves(growths, amounts)
-    return late * early_visits >= LEAST_PACE * early * late_visits
+    if early <= 0 or late <= 0 or not late_visits:
+        return False
+    by_chance = PACE_DEVIATIONS * math.sqrt(unit / early + unit / late)
+    least = max(LEAST_PACE, 1 - by_chance) if unit else LEAST_PACE
+    return late * early_visits >= least * early * late_visits
 
 
 def _until_steady(growths: Sequence[float], amounts: Sequence[float], unit: float) -> float:
@@ -84,7 +108,7 @@ def _until_steady(growths: Sequence[float], amounts: Sequence[float], unit: floa
     if early <= 0 or unit <= 0 or not late_visits:
         return so_far
     chance = chance_of_slowing(early / unit, late / unit, early_visits, late_visits, SLOWED)
-    if chance <= SLOWED_CHANCE and _keeps_pace(growths, amounts):
+    if chance <= SLOWED_CHANCE and _keeps_pace(growths, amounts, unit):
         return 0.0
     blocks = max(1.0, (early + late) / unit)
     return so_far * min(1.0, max(1 / len(growths), ENOUGH_BLOCKS / blocks - 1))

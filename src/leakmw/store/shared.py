@@ -43,7 +43,7 @@ UNITE_SHARE = 200.0
 """That time as a multiple of what such a report has taken: half a per cent of one core."""
 
 MOST_UNITE_SECONDS = 10.0
-"""The most, whatever it has taken: workers that live for seconds must be heard of while they do."""
+"""The most, whatever it has taken: who lives for seconds must be heard of meanwhile."""
 
 
 class Told(NamedTuple):
