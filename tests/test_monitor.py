@@ -93,9 +93,9 @@ def serve(monitor: Monitor, times: int = 1, path: str = "/") -> None:
 
 
 def windows(monitor: Monitor, times: int, path: str) -> int:
-    """Serve so many windows of ten visits, and return how many snapshots there have been."""
+    """Serve so many windows, and return how many snapshots there have been."""
     for _ in range(times):
-        serve(monitor, 10, path)
+        serve(monitor, monitor.settings.every, path)
         monitor.profiles(PATIENCE)  # the thread has seen to the visits before it answers
     return monitor.snapshots()[-1].number
 
@@ -623,7 +623,7 @@ def test_snapshots_of_an_app_that_does_not_grow_wait_until_they_can_be_afforded(
     watch: Watch,
 ) -> None:
     """These visits cost next to nothing; anybody may have one taken at any time."""
-    monitor = watch(every=10)
+    monitor = watch()
     assert windows(monitor, AT_ONCE, "/") >= AT_ONCE
     before = monitor.snapshots()[-1].number
     assert windows(monitor, 10, "/") == before
@@ -632,8 +632,14 @@ def test_snapshots_of_an_app_that_does_not_grow_wait_until_they_can_be_afforded(
 
 def test_snapshots_of_an_app_that_grows_do_not_wait(watch: Watch) -> None:
     """Until it is known whether it is a leak, which takes eight windows of growth."""
-    monitor = watch(every=10)
+    monitor = watch()
     windows(monitor, AT_ONCE - 6, "/")
     before = windows(monitor, 6, "/login")
     assert before >= AT_ONCE
     assert windows(monitor, 2, "/login") == before + 2
+
+
+def test_as_many_snapshots_are_taken_as_were_asked_for(watch: Watch) -> None:
+    """Whatever they cost."""
+    monitor = watch(every=10)
+    assert windows(monitor, 2 * AT_ONCE, "/") >= 2 * AT_ONCE

@@ -19,7 +19,7 @@ from leakmw.pace import Pace
 from leakmw.records import Snapshot
 from leakmw.report.events import Events
 from leakmw.reporting import Reporting
-from leakmw.settings import SettingsError
+from leakmw.settings import EVERY, SettingsError
 from leakmw.store.glances import Glances
 from leakmw.tracers import pools, sampling
 from leakmw.tracers.exact import ExactTracer
@@ -93,7 +93,7 @@ class Pipeline:
         visit, ours = current
         self._pauses = Pauses(visit if sampled else None, ours)
         self._glances = Glances()
-        self._pace = Pace()
+        self._pace = Pace() if settings.every == EVERY else None  # what was asked for is kept to
         self._number = 0
 
     def start(self) -> None:
@@ -116,7 +116,8 @@ class Pipeline:
         Raises:
             SnapshotError: If the tracer cannot take one now.
         """
-        self._pace.begin(self._spent(), time.process_time())
+        if self._pace:
+            self._pace.begin(self._spent(), time.process_time())
         endpoints = self._endpoints
         number, name = self._number + 1, uuid.uuid4().hex[:12]
         moment = _Moment(endpoints, in_flight, self._meters.c_heap)
@@ -161,11 +162,17 @@ class Pipeline:
         """Say whether *visits* since the last snapshot are enough for another.
 
         The first is what all growth is measured from: it need only wait until the app is warm.
-        Where nothing grows, a later one waits until it can be afforded.
+        Where nothing grows, and nobody has said how often, a later one waits until it can be
+        afforded.
         """
         every = self.fleet.every if self._number else self.fleet.every // 2
-        enough = visits >= max(1, every, self._tracer.least_visits)
-        return enough and (self._pace.affords(time.process_time()) or self._reporting.in_question)
+        if visits < max(1, every, self._tracer.least_visits):
+            return False
+        return (
+            self._pace is None
+            or self._pace.affords(time.process_time())
+            or self._reporting.in_question
+        )
 
     def report(self, last: Snapshot, *, wanted: bool) -> None:
         """Make the report of the latest snapshot, keep it and log it.
@@ -176,7 +183,8 @@ class Pipeline:
             wanted: Whether somebody waits for it.
         """
         self._reporting.report(last, wanted=wanted)
-        self._pace.end(self._spent())
+        if self._pace:
+            self._pace.end(self._spent())
 
     def tick(self, *, asked: bool) -> None:
         """Speak to other workers, about once in a second.

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from leakmw.records import EndpointNamer
 
 PREFIX = "LEAKMW_"
+
+EVERY = 1000
+"""Visits between two snapshots where nobody has said how many."""
 """Before the upper-case name of a setting in the environment and in ``app.config``."""
 
 
@@ -149,7 +152,7 @@ class Settings:
     """
 
     enabled: bool = _setting(True)
-    every: int = _setting(1000, _at_least(1))
+    every: int = _setting(EVERY, _at_least(1))
     engine: str = _setting("auto", _engine)
     overhead: float = _setting(0.01, _share)
     sample_bytes: int | None = _setting(None, _at_least(1))
