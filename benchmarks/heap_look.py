@@ -12,8 +12,9 @@ from __future__ import annotations
 import argparse
 import os
 import time
+import urllib.error
 import urllib.request
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,8 @@ CASES = (("heaped_flask", "gunicorn gthread"), ("heaped_starlette", "uvicorn"))
 RATE = 200.0
 CONNECTIONS = 4
 ALONE_SECONDS = 5.0
+ANSWERS = 3
+"""Times that an answer may come too late: 5 million objects take longer than a client waits."""
 
 PEERS = {
     "objgraph": "`objgraph.growth()`",
@@ -46,11 +49,20 @@ def visited(server: Server, path: str) -> None:
     urllib.request.urlopen("http://{}:{}/look/{}".format(*server.address, path)).close()
 
 
+def analysed(server: Server) -> None:
+    """Have leakmw look: who asks again while a look is under way waits for the same one."""
+    for _ in range(ANSWERS):
+        with suppress(urllib.error.HTTPError):
+            server.asked("heap", "POST")
+            return
+    server.asked("heap", "POST")
+
+
 def measured(server: Server, load: Load, rounds: int) -> list[tuple[str, ...]]:
     """Return a row for each way to look: the slowest requests, and how long it took."""
     ways: Mapping[str, tuple[Callable[[], object], int]] = {
         "the app alone": (partial(time.sleep, ALONE_SECONDS), rounds),
-        "a full analysis of leakmw": (partial(server.asked, "heap", "POST"), rounds),
+        "a full analysis of leakmw": (partial(analysed, server), rounds),
         # once shows it: they take long
         **{title: (partial(visited, server, name), 1) for name, title in PEERS.items()},
     }

@@ -393,6 +393,24 @@ def test_a_child_that_computes_is_let_do_so(monkeypatch: pytest.MonkeyPatch) -> 
     assert (outcome.result, len(marks)) == (b"late", 1)
 
 
+def test_a_child_that_computes_for_long_gives_way() -> None:
+    """Most have done their work before; other processes come first from then on."""
+
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, 0)
+
+    def task() -> bytes:
+        began = niceness()
+        late = time.process_time() + 60
+        while niceness() == began and time.process_time() < late:
+            pass
+        return b"%d %d" % (began, niceness())
+
+    began, later = map(int, run(task, seconds=120).split())
+    assert began == niceness()
+    assert later > began
+
+
 def test_a_child_may_not_take_more_memory_than_it_was_given() -> None:
     """And one that stays below may."""
     with pytest.raises(forked.ChildError, match="MemoryError"):

@@ -63,7 +63,14 @@ NAPS = 3
 """How often, so many seconds apart, one that has given its sign of life is seen asleep until it is
 taken to wait for a lock: it has nothing else to wait for but its memory, and for us to read."""
 
+EAGER_SECONDS = 0.25
+"""CPU time that a child has like any process: most need no more, and a worker that lives for
+seconds on a machine with too much to do must come to know what it has asked for."""
+
 NICENESS = 10
+"""Of a child that needs more."""
+
+_EAGER_POLL_SECONDS = 0.1
 _ALIVE = b"!"
 _DONE, _FAILED = 1, 0
 _HEADER = len(_ALIVE) + 1 + 8
@@ -225,7 +232,6 @@ def _confine(libc: ctypes.PyDLL, writer: int, limits: _Limits) -> None:
     if os.getppid() != limits.parent:
         os._exit(0)
     _close_all_but(libc, writer)
-    libc.nice(NICENESS)
     oom = libc.open(b"/proc/self/oom_score_adj", os.O_WRONLY)
     libc.write(oom, b"1000", 4)
     libc.close(oom)
@@ -285,24 +291,41 @@ def _receive(pid: int, reader: int, seconds: float) -> bytes:
     poll = native("select", "poll")()
     poll.register(reader, select.POLLIN)
     deadline = time.monotonic() + seconds
-    received, asleep = bytearray(), 0
+    received, eager, asleep = bytearray(), False, 0.0
     while not _complete(received):
         left = deadline - time.monotonic()
         if left <= 0:
             raise ChildError(f"the child was killed: it had not finished after {seconds:g} s")
-        if poll.poll(1000 * min(left, ALIVE_SECONDS)):
+        patience = _EAGER_POLL_SECONDS if eager else ALIVE_SECONDS
+        if poll.poll(1000 * min(left, patience)):
             chunk = os.read(reader, _CHUNK)
             if not chunk:
                 break
+            eager = eager or not received
             received += chunk
             asleep = 0
             continue
-        asleep = 0 if _would_run(pid) else asleep + 1
+        eager = eager and not _slowed(pid)
+        asleep = 0 if _would_run(pid) else asleep + patience
         if asleep and not received:
             raise _StillbornError("no child could be forked: it waits for another thread")
-        if asleep == NAPS:
+        if asleep >= NAPS * ALIVE_SECONDS:
             raise _HungError("the child was killed: it waited for a lock of another thread")
     return bytes(received)
+
+
+def _slowed(pid: int) -> bool:
+    """Let a process wait for all others once it has had its part; say whether it does."""
+    with suppress(OSError):  # it ends just now
+        if time.clock_gettime(_cpu_clock(pid)) < EAGER_SECONDS:
+            return False
+        os.setpriority(os.PRIO_PROCESS, pid, NICENESS)
+    return True
+
+
+def _cpu_clock(pid: int) -> int:
+    """Return the clock of a process's CPU time, as ``clock_getcpuclockid()`` does on Linux."""
+    return ~pid << 3 | 2
 
 
 def _would_run(pid: int) -> bool:
