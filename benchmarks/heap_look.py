@@ -23,14 +23,13 @@ from servers import CORES, TOKEN, on_core, serving
 from traffic import Load
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from servers import Server
 
 CASES = (("heaped_flask", "gunicorn gthread"), ("heaped_starlette", "uvicorn"))
 RATE = 200.0
 CONNECTIONS = 4
-ALONE_SECONDS = 5.0
 ANSWERS = 3
 """Times that an answer may come too late: 5 million objects take longer than a client waits."""
 
@@ -60,23 +59,24 @@ def analysed(server: Server) -> None:
 
 def measured(server: Server, load: Load, rounds: int) -> list[tuple[str, ...]]:
     """Return a row for each way to look: the slowest requests, and how long it took."""
-    ways: Mapping[str, tuple[Callable[[], object], int]] = {
-        "the app alone": (partial(time.sleep, ALONE_SECONDS), rounds),
-        "a full analysis of leakmw": (partial(analysed, server), rounds),
-        # once shows it: they take long
-        **{title: (partial(visited, server, name), 1) for name, title in PEERS.items()},
-    }
-    slowest: dict[str, list[float]] = {name: [] for name in ways}
-    took: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(rounds):
-        for name, (way, times) in ways.items():
-            if turn < times:
-                waits, seconds = load.during(way)
-                slowest[name].append(1000 * max(waits))
-                took[name].append(seconds)
+    slowest: dict[str, list[float]] = {}
+    took: dict[str, list[float]] = {}
+
+    def look(name: str, way: Callable[[], object]) -> float:
+        waits, seconds = load.during(way)
+        slowest.setdefault(name, []).append(1000 * max(waits))
+        took.setdefault(name, []).append(seconds)
+        return seconds
+
+    for _ in range(rounds):
+        seconds = look("a full analysis of leakmw", partial(analysed, server))
+        # the longer one waits, the slower the slowest
+        look("the app alone, for as long", partial(time.sleep, seconds))
+    for name, title in PEERS.items():  # once shows it: they take long
+        look(title, partial(visited, server, name))
     return [
         (name, _shown(slowest[name]), f"{max(slowest[name]):,.1f}", f"{min(took[name]):.1f}")
-        for name in ways
+        for name in slowest
     ]
 
 

@@ -11,7 +11,7 @@ from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import pytest
@@ -27,16 +27,37 @@ EVERY = 100
 WINDOWS = 10
 POLL_SECONDS = 0.05
 
+
+class Mistake(NamedTuple):
+    """What is true of a marked line of the shops, and what reports must say of it.
+
+    Attributes:
+        endpoint: At which it leaks.
+        cause: Kind of mistake.
+        holder: What keeps it, as a pattern.
+        named: What the advice must name; what keeps it unless given.
+    """
+
+    endpoint: str
+    cause: str
+    holder: str
+    named: str = ""
+
+
 MISTAKES = {
-    "sessions": "POST /login",
-    "garbage": "GET /compare",
-    "recommender": "GET /recommendations",
-    "cursors": "GET /pages",
-    "arrays": "GET /products/{number}/similar",
-    "function-cache": "GET /products/{number}/delivery",
-    "method-cache": "POST /cart/total",
+    "sessions": Mistake("POST /login", "unbounded-collection", r"SESSIONS|Session\.active"),
+    "garbage": Mistake("GET /compare", "reference-cycle", r"gc\.garbage", r"shelves\.py"),
+    "recommender": Mistake("GET /recommendations", "long-lived-holder", r"Recommender\.visits"),
+    "cursors": Mistake("GET /pages", "suspended-generator", "CURSORS"),
+    "arrays": Mistake("GET /products/{number}/similar", "native-memory", "SHOWN"),
+    "function-cache": Mistake(
+        "GET /products/{number}/delivery", "unbounded-cache", r"lru_cache of offers\(\)"
+    ),
+    "method-cache": Mistake(
+        "POST /cart/total", "unbounded-cache", r"lru_cache of Cart\.total\(\)"
+    ),
 }
-"""The endpoint at which each marked line of the shops leaks with ``SHOP_LEAKS=1``."""
+"""Each marked line of the shops that leaks with ``SHOP_LEAKS=1``."""
 
 CYCLES = "GET /categories/{name}"
 """The endpoint that leaks with ``SHOP_LEAKS=cycles``, which turns the collector off."""
@@ -92,14 +113,18 @@ def shop(request: pytest.FixtureRequest) -> Shop:
     return SHOPS[request.param]
 
 
-def test_each_mistake_is_suspected_at_its_endpoint_and_line(shop: Shop, tmp_path: Path) -> None:
+def test_each_mistake_is_named_with_its_cause_and_its_holder(shop: Shop, tmp_path: Path) -> None:
     """With the mistakes on, every one of them is reported where it is made, and nothing else."""
-    places = suspects(visited(shop, tmp_path, leaks="1"))
+    found = suspects(visited(shop, tmp_path, leaks="1"))
     marked = shop.marked()
     assert set(marked) == {*MISTAKES, "cycles"}
-    missed = {name for name, endpoint in MISTAKES.items() if not places[endpoint] & marked[name]}
-    assert not missed, places
-    assert set(places) == set(MISTAKES.values()), places
+    assert {one.endpoint for one in found} == {one.endpoint for one in MISTAKES.values()}, found
+    missed = {
+        name
+        for name, mistake in MISTAKES.items()
+        if not any(one.place in marked[name] and one.tells(mistake) for one in found)
+    }
+    assert not missed, found
 
 
 @pytest.mark.parametrize("name", ["flask-gunicorn", "django-gunicorn", "starlette-uvicorn"])
@@ -108,8 +133,9 @@ def test_cycles_are_suspected_while_the_collector_is_off(name: str, tmp_path: Pa
 
     The frameworks' own cycles are too, so other endpoints may be.
     """
-    places = suspects(visited(SHOPS[name], tmp_path, leaks="cycles"))
-    assert places[CYCLES] & SHOPS[name].marked()["cycles"], places
+    found = suspects(visited(SHOPS[name], tmp_path, leaks="cycles"))
+    marked = SHOPS[name].marked()["cycles"]
+    assert any(one.endpoint == CYCLES and one.place in marked for one in found), found
 
 
 def test_no_endpoint_of_a_healthy_shop_is_suspected(shop: Shop, tmp_path: Path) -> None:
@@ -186,16 +212,45 @@ def report_on(url: str, log: Path, *, visits: int) -> dict[str, Any]:
             time.sleep(POLL_SECONDS)
 
 
-def suspects(report: dict[str, Any]) -> Mapping[str, set[Place]]:
-    """Return the suspected lines by endpoint, however the framework writes its parameters.
+class Suspect(NamedTuple):
+    """A finding that is not settled.
+
+    Attributes:
+        endpoint: However the framework writes its parameters.
+        place: File and line; ``None`` of what grows outside of Python.
+        cause: Kind of mistake; empty where it is not known.
+        holder: What keeps it; empty where it is not known.
+        advice: What to do; empty where there is nothing to say.
+    """
+
+    endpoint: str
+    place: Place | None
+    cause: str
+    holder: str
+    advice: str
+
+    def tells(self, mistake: Mistake) -> bool:
+        """Say whether it names the cause and the holder, and says what to do with it."""
+        return (
+            (self.endpoint, self.cause) == (mistake.endpoint, mistake.cause)
+            and bool(re.search(mistake.holder, self.holder))
+            and bool(re.search(mistake.named or mistake.holder, self.advice))
+        )
+
+
+def suspects(report: dict[str, Any]) -> list[Suspect]:
+    """Return what is suspected.
 
     What the server keeps of connections until a full collection comes belongs to no endpoint.
     """
-    places: defaultdict[str, set[Place]] = defaultdict(set)
-    for finding in report["findings"]:
-        if finding["verdict"] in {"leak", "suspect"} and finding["endpoint"] != BACKGROUND:
-            endpoint = re.sub(r"<(?:\w+:)?(\w+)>|{(\w+)(?::\w+)?}", r"{\1\2}", finding["endpoint"])
-            site = finding["site"]
-            # what grows outside of Python has no line, and must be at the right endpoint, too
-            places[endpoint] |= {(site["file"], site["line"])} if site else set()
-    return places
+    return [
+        Suspect(
+            re.sub(r"<(?:\w+:)?(\w+)>|{(\w+)(?::\w+)?}", r"{\1\2}", one["endpoint"]),
+            one["site"] and (one["site"]["file"], one["site"]["line"]),
+            one["cause"] or "",
+            one["holder"]["path"] if one["holder"] else "",
+            one["advice"] or "",
+        )
+        for one in report["findings"]
+        if one["verdict"] in {"leak", "suspect"} and one["endpoint"] != BACKGROUND
+    ]

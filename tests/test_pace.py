@@ -4,35 +4,44 @@ from __future__ import annotations
 
 import pytest
 
-from leakmw.pace import AT_ONCE, SHARE, Pace
+from leakmw.pace import AT_ONCE, LEAST_SHARE, SHARE, Pace
+
+OVERHEAD = 0.01
 
 
-def taken(pace: Pace, times: int, cost: float) -> None:
+def taken(times: int, cost: float) -> Pace:
     """Take snapshots of so many CPU seconds at the beginning of the process."""
+    pace = Pace(OVERHEAD)
     for _ in range(times):
         pace.begin(0.0, 0.0)
         pace.end(cost)
+    return pace
 
 
 def test_the_first_snapshots_may_cost_what_they_do() -> None:
     """A leak that begins with the app is told by them."""
-    pace = Pace()
-    taken(pace, AT_ONCE - 1, cost=10.0)
-    assert pace.affords(0.0)
+    assert taken(AT_ONCE - 1, cost=10.0).affords(100.0, 100.0)
 
 
 @pytest.mark.parametrize("cost", [0.001, 0.05, 3.0])
 def test_later_ones_wait_until_the_app_has_used_enough(cost: float) -> None:
     """Then the last one was a small part of it."""
-    pace = Pace()
-    taken(pace, AT_ONCE, cost)
-    assert not pace.affords(0.99 * cost / SHARE)
-    assert pace.affords(1.01 * cost / SHARE)
+    pace = taken(AT_ONCE, cost)
+    assert not pace.affords(0.0, 0.99 * cost / SHARE)
+    assert pace.affords(0.0, 1.01 * cost / SHARE)
+
+
+@pytest.mark.parametrize("cost", [0.001, 0.05, 3.0])
+def test_they_wait_longer_where_all_so_far_was_too_much(cost: float) -> None:
+    """But not for ever."""
+    pace = taken(AT_ONCE, cost)
+    little, much = 1.01 * cost / SHARE, 1.01 * cost / LEAST_SHARE
+    assert not pace.affords(2 * OVERHEAD * little, little)
+    assert pace.affords(2 * OVERHEAD * much, much)
 
 
 def test_a_snapshot_without_a_report_delays_none() -> None:
     """What has failed was not paid for."""
-    pace = Pace()
-    taken(pace, AT_ONCE, cost=1.0)
+    pace = taken(AT_ONCE, cost=1.0)
     pace.begin(0.0, 0.0)
-    assert pace.affords(0.0)
+    assert pace.affords(0.0, 0.0)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from zoo import caches, collections_that_grow, innocents, lifetimes, registrations, shapes
 from zoo.detectors import DETECTORS, Claim, Detector
 from zoo.shops import Shop
-from zoo.traffic import Mix, rounds, rounds_async
+from zoo.traffic import Mix, stepper
 from zoo.truth import CASES, Case
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 PARTS = (collections_that_grow, registrations, lifetimes, caches, shapes, innocents)
 """Where the cases stand: they enter themselves when these are imported."""
@@ -98,18 +97,10 @@ def _looks(case: Case, detector: Detector) -> Iterator[_Look]:
     total = round(total * detector.share)
     mix = Mix(list(shop.views), case.shares, total, shifting=case.shifting)
     app = detector.watch(shop.app(), speaks_asgi=shop.speaks_asgi)
-    step = _stepper(app, mix, speaks_asgi=shop.speaks_asgi)
+    step = stepper(app, mix, LOOK_EVERY, speaks_asgi=shop.speaks_asgi)
     while mix.sent.total() < total:
         step()
         yield _Look(mix.sent[case.path], detector.claims(mix.sent.total()))
-
-
-def _stepper(app: Any, mix: Mix, *, speaks_asgi: bool) -> Callable[[], Any]:
-    if not speaks_asgi:
-        return rounds(app, mix, LOOK_EVERY).__next__
-    loop = asyncio.new_event_loop()
-    serving = rounds_async(app, mix, LOOK_EVERY)
-    return lambda: loop.run_until_complete(anext(serving))
 
 
 def _scored(case: Case, detector: str, looks: list[_Look]) -> Outcome:

@@ -12,7 +12,7 @@ from wsgiref.util import setup_testing_defaults
 from zoo.shops import NUMBER, AppError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 
 OVERLAPPING = 8
 """Requests that an ASGI app serves at once."""
@@ -92,6 +92,15 @@ async def ask_asgi(app: Any, number: int, path: str) -> None:
     }
     with suppress(AppError):
         await app(scope, _receive, _send)
+
+
+def stepper(app: Any, mix: Mix, size: int, *, speaks_asgi: bool) -> Callable[[], object]:
+    """Return what sends *size* requests to *app* each time it is called."""
+    if not speaks_asgi:
+        return rounds(app, mix, size).__next__
+    loop = asyncio.new_event_loop()
+    serving = rounds_async(app, mix, size)
+    return lambda: loop.run_until_complete(anext(serving))
 
 
 def rounds(app: Any, mix: Mix, size: int) -> Iterator[None]:

@@ -8,14 +8,25 @@ AT_ONCE = 12
 SHARE = 0.005
 """Part of the process's CPU time that snapshots and reports may take from then on."""
 
+MOST_BESIDE = 0.004
+"""Part of it, beside what samples may take, that all of leakmw may have taken so far. A process
+pays for its first snapshots with later ones that it puts off."""
+
+LEAST_SHARE = 0.001
+"""Part of it that they may take even then."""
+
 
 class Pace:
     """Weighs what the last snapshot and its report have cost against what the process has used.
 
     All times are CPU seconds since some moment that stays the same.
+
+    Args:
+        overhead: Part of the process's CPU time that taking samples may cost.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, overhead: float) -> None:
+        self._most = overhead + MOST_BESIDE
         self._taken = 0
         self._began = self._cost = self._process = 0.0
 
@@ -34,6 +45,15 @@ class Pace:
         """Its report is made."""
         self._cost = own - self._began
 
-    def affords(self, process: float) -> bool:
-        """Say whether another one can be afforded by now."""
-        return self._taken < AT_ONCE or self._cost <= SHARE * (process - self._process)
+    def affords(self, used: float, process: float) -> bool:
+        """Say whether another one can be afforded by now.
+
+        Args:
+            used: What all of leakmw has used so far, samples included.
+
+            process: What the whole process has.
+        """
+        if self._taken < AT_ONCE:
+            return True
+        share = SHARE if used <= self._most * process else LEAST_SHARE
+        return self._cost <= share * (process - self._process)

@@ -93,7 +93,8 @@ class Pipeline:
         visit, ours = current
         self._pauses = Pauses(visit if sampled else None, ours)
         self._glances = Glances()
-        self._pace = Pace() if settings.every == EVERY else None  # what was asked for is kept to
+        # what was asked for is kept to
+        self._pace = Pace(settings.overhead) if settings.every == EVERY else None
         self._number = 0
 
     def start(self) -> None:
@@ -169,9 +170,7 @@ class Pipeline:
         if visits < max(1, every, self._tracer.least_visits):
             return False
         return (
-            self._pace is None
-            or self._pace.affords(time.process_time())
-            or self._reporting.in_question
+            self._pace is None or self._pace.affords(*self._used()) or self._reporting.in_question
         )
 
     def report(self, last: Snapshot, *, wanted: bool) -> None:
@@ -253,11 +252,16 @@ class Pipeline:
         """Return the CPU time of this thread and of the tracer's children."""
         return time.thread_time() + self._tracer.child_cpu_seconds
 
+    def _used(self) -> tuple[float, float]:
+        """Return the CPU time of all of leakmw in this process, and that of the whole process."""
+        children = self._tracer.child_cpu_seconds + self._looking.cpu_seconds
+        used = time.thread_time() + children + self._tracer.hook_cpu_seconds
+        return used, time.process_time() + children
+
     def _engine(self) -> Engine:
         """Describe the tracer with the share of CPU time that leakmw itself has used."""
-        children = self._tracer.child_cpu_seconds + self._looking.cpu_seconds
-        spent = time.thread_time() + children + self._tracer.hook_cpu_seconds
-        return replace(self._tracer.engine(), cost_ratio=spent / (time.process_time() + children))
+        used, process = self._used()
+        return replace(self._tracer.engine(), cost_ratio=used / process)
 
 
 def samples(settings: Settings) -> bool:

@@ -1,0 +1,88 @@
+"""What a request of each leak of the zoo keeps, to be stated beside the case.
+
+python benchmarks/leak_weights.py [--cases tiny]
+
+It is the bytes that tracemalloc sees at the lines where the leak is born. Each case runs in a
+process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import subprocess
+import sys
+import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from servers import APPS
+
+sys.path.insert(0, str(APPS))
+
+from zoo.scoring import LOOK_EVERY, named
+from zoo.shops import Shop
+from zoo.traffic import Mix, stepper
+from zoo.truth import CASES
+
+if TYPE_CHECKING:
+    from zoo.truth import Case
+
+FRAMES = 40
+REQUESTS = 1500
+"""Of the endpoint that leaks, of which the first third is left out."""
+
+
+def bytes_per_request(case: Case) -> float:
+    """Return the bytes born at the lines of *case* that a request of its endpoint adds."""
+    tracemalloc.start(FRAMES)
+    shop = Shop(case.framework)
+    case.build(shop)
+    share = case.shares.get(case.path, (1 - sum(case.shares.values())) / len(shop.views))
+    mix = Mix(list(shop.views), case.shares, round(REQUESTS / share), shifting=case.shifting)
+    step = stepper(shop.app(), mix, LOOK_EVERY, speaks_asgi=shop.speaks_asgi)
+    marks: list[tuple[int, int]] = []
+    for requests in (REQUESTS // 3, REQUESTS):
+        while mix.sent[case.path] < requests:
+            step()
+        gc.collect()
+        marks.append((mix.sent[case.path], born(case)))
+    (before, small), (after, large) = marks
+    return (large - small) / (after - before)
+
+
+def born(case: Case) -> int:
+    """Return the bytes that live and were born at the lines of *case*, or in what they called."""
+    total = 0
+    for trace in tracemalloc.take_snapshot().traces:
+        lines = [one.lineno for one in trace.traceback if one.filename == case.file]
+        if lines and lines[-1] in case.born:
+            total += trace.size
+    return total
+
+
+def weighed(case: Case) -> str:
+    """Say what was measured, in a process of its own, and what is stated."""
+    command = [sys.executable, __file__, "--one", case.name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    measured = done.stdout.strip() or done.stderr.splitlines()[-1]
+    return f"{case.name}: {measured}, stated {case.per_request}"
+
+
+def main() -> None:
+    """Print what was measured beside what is stated."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--cases", default="", help="run those whose name contains this")
+    parser.add_argument("--one", metavar="CASE", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        print(f"{bytes_per_request(CASES[options.one]):.0f}")
+        return
+    leaks = [case for case in named(options.cases) if case.leaks and case.born]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        print(*pool.map(weighed, leaks), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
