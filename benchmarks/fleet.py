@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from contextlib import ExitStack
 from statistics import quantiles
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ A_CONNECTION_EACH = 0
 MOST_SHARE = Settings().overhead + 0.005
 MOST_SECONDS = 0.01
 WARM_UP_SECONDS = 20
+IDLE_SHARE, POLL_SECONDS = 0.1, 1.0
 
 
 def turns(server: Server, load: Load, seconds: float) -> Iterator[tuple[float, list[float]]]:
@@ -44,6 +46,14 @@ def turns(server: Server, load: Load, seconds: float) -> Iterator[tuple[float, l
         before = server.cpu_seconds()
         waits = load.run(seconds)
         yield server.cpu_seconds() - before, waits
+
+
+def wait_until_idle(server: Server) -> None:
+    """Wait until all workers have imported the app: sixteen at once take their time for that."""
+    used = 0.0
+    while (now := server.cpu_seconds()) - used > IDLE_SHARE * POLL_SECONDS:
+        used = now
+        time.sleep(POLL_SECONDS)
 
 
 def own_shares(server: Server) -> list[tuple[float, float]]:
@@ -84,6 +94,7 @@ def main() -> int:
             settings = {"token": TOKEN}
             server = serving("gunicorn fleet", options.app, name, settings)
             servers[name] = stack.enter_context(server)
+            wait_until_idle(servers[name])
             load = Load(servers[name].address, options.rate, A_CONNECTION_EACH)
             stack.callback(load.close)
             load.run(WARM_UP_SECONDS)

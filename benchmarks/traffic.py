@@ -78,6 +78,11 @@ class Client:
                     pass
 
 
+MOST_WAITING = 1024
+"""Connections at once, fewer than gunicorn lets wait: to open one more would block, and what is
+answered would not be closed, for which its sync workers wait."""
+
+
 class Load:
     """Requests at a steady rate, sent when their time has come, whatever was answered.
 
@@ -109,9 +114,9 @@ class Load:
         due.reverse()
         while due or self._selector.get_map():
             now = time.perf_counter()
-            while due and due[-1] <= now and (self._free or not self._keeps):
+            while due and due[-1] <= now and self._has_room():
                 self._send(due.pop())
-            pause = max(0.0, due[-1] - now) if due and (self._free or not self._keeps) else 1.0
+            pause = max(0.0, due[-1] - now) if due and self._has_room() else 1.0
             for key, _ in self._selector.select(pause):
                 if self._is_answered(key):
                     waits.append(time.perf_counter() - key.data)
@@ -133,6 +138,9 @@ class Load:
         self._selector.close()
         for connection in self._free:
             connection.close()
+
+    def _has_room(self) -> bool:
+        return bool(self._free) if self._keeps else len(self._missing) < MOST_WAITING
 
     def _send(self, due: float) -> None:
         connection = self._free.popleft() if self._keeps else next(connected(self._address, 1))
