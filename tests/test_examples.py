@@ -115,16 +115,18 @@ def shop(request: pytest.FixtureRequest) -> Shop:
 
 def test_each_mistake_is_named_with_its_cause_and_its_holder(shop: Shop, tmp_path: Path) -> None:
     """With the mistakes on, every one of them is reported where it is made, and nothing else."""
-    found = suspects(visited(shop, tmp_path, leaks="1"))
+    report, looked_at = visited(shop, tmp_path, leaks="1")
     marked = shop.marked()
     assert set(marked) == {*MISTAKES, "cycles"}
-    assert {one.endpoint for one in found} == {one.endpoint for one in MISTAKES.values()}, found
+    accused = {one.endpoint for one in suspects(report)}
+    assert accused == {one.endpoint for one in MISTAKES.values()}, accused
+    found = suspects(looked_at)
     missed = {
-        name
+        name: [one for one in found if one.endpoint == mistake.endpoint]
         for name, mistake in MISTAKES.items()
         if not any(one.place in marked[name] and one.tells(mistake) for one in found)
     }
-    assert not missed, found
+    assert not missed
 
 
 @pytest.mark.parametrize("name", ["flask-gunicorn", "django-gunicorn", "starlette-uvicorn"])
@@ -133,22 +135,28 @@ def test_cycles_are_suspected_while_the_collector_is_off(name: str, tmp_path: Pa
 
     The frameworks' own cycles are too, so other endpoints may be.
     """
-    found = suspects(visited(SHOPS[name], tmp_path, leaks="cycles"))
+    report, _ = visited(SHOPS[name], tmp_path, leaks="cycles")
+    found = suspects(report)
     marked = SHOPS[name].marked()["cycles"]
     assert any(one.endpoint == CYCLES and one.place in marked for one in found), found
 
 
 def test_no_endpoint_of_a_healthy_shop_is_suspected(shop: Shop, tmp_path: Path) -> None:
     """With the mistakes off, the same traffic leaves no endpoint to suspect."""
-    assert not suspects(visited(shop, tmp_path, leaks=""))
+    report, _ = visited(shop, tmp_path, leaks="")
+    assert not suspects(report)
 
 
-def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> dict[str, Any]:
-    """Serve the shop, send it the traffic of its README and return the report after it."""
+def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Serve the shop, send it the traffic of its README.
+
+    Returns:
+        The report after it, and what a look at the heap says then.
+    """
     environment = os.environ | {
         "HOME": str(tmp_path),
         "LEAKMW_EVERY": str(EVERY),
-        "LEAKMW_FRAMES": "16",
+        "LEAKMW_FRAMES": "8",
         "LEAKMW_TOKEN": TOKEN,
         "LEAKMW_TOP": "100",
         "PYTHONDONTWRITEBYTECODE": "1",
@@ -164,7 +172,7 @@ def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> dict[str, Any]:
             visitors = ("--concurrency", f"{shop.concurrency}")
             run((*traffic, *visitors), cwd=EXAMPLES, env=environment)
             report = report_on(url, log, visits=window * EVERY)
-    return report
+        return report, look_at_heap(url) if leaks == "1" else {}
 
 
 @contextmanager
@@ -210,6 +218,18 @@ def report_on(url: str, log: Path, *, visits: int) -> dict[str, Any]:
                 if document["id"] == taken[-1]["id"]:
                     return document
             time.sleep(POLL_SECONDS)
+
+
+def look_at_heap(url: str) -> dict[str, Any]:
+    """Ask until there is an answer: a busy machine takes its time."""
+    with httpx.Client(timeout=60) as admin:
+        while True:
+            answer = admin.post(
+                f"{url}/__leaks__/api/heap", headers={"Authorization": f"Bearer {TOKEN}"}
+            )
+            if answer.status_code != httpx.codes.SERVICE_UNAVAILABLE:
+                looked_at: dict[str, Any] = answer.raise_for_status().json()
+                return looked_at
 
 
 class Suspect(NamedTuple):
