@@ -44,7 +44,8 @@ PART = [
 # with one more worker after a crash, pytest-xdist waits for ever
 IN_PARALLEL = ["--numprocesses", "auto", "--max-worker-restart", "0"]
 PARALLEL = [*IN_PARALLEL, "--dist", "loadfile"]
-MOST = [*PARALLEL, *(f"--ignore={file}" for file in (EXAMPLES, *ONCE))]
+# test by test, so that no worker is left alone with a long file at the end
+MOST = [*IN_PARALLEL, "--dist", "worksteal", *(f"--ignore={file}" for file in (EXAMPLES, *ONCE))]
 
 
 def install(session: nox.Session, group: str, *others: str) -> None:
