@@ -92,8 +92,9 @@ def _read(told: str) -> _Look:
 def _looks(case: Case, detector: Detector) -> Iterator[_Look]:
     shop = Shop(case.framework)
     case.build(shop)
-    share = case.shares.get(case.path, (1 - sum(case.shares.values())) / len(shop.views))
-    total = round(LEAKING_REQUESTS / share) if case.leaks else INNOCENT_REQUESTS
+    total = (
+        round(LEAKING_REQUESTS / case.share(len(shop.views))) if case.leaks else INNOCENT_REQUESTS
+    )
     total = round(total * detector.share)
     mix = Mix(list(shop.views), case.shares, total, shifting=case.shifting)
     app = detector.watch(shop.app(), speaks_asgi=shop.speaks_asgi)

@@ -61,6 +61,10 @@ class Case:
     everywhere: bool = False
     held_out: bool = False
 
+    def share(self, paths: int) -> float:
+        """Return the part of the traffic that its path gets in a shop of so many *paths*."""
+        return self.shares.get(self.path, (1 - sum(self.shares.values())) / paths)
+
     @property
     def born(self) -> frozenset[int]:
         """The lines of its file where the memory is born: none where Python does not see it."""

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from leakmw.records import EndpointNamer
 
 PREFIX = "LEAKMW_"
+"""Before the upper-case name of a setting in the environment and in ``app.config``."""
 
 EVERY = 1000
 """Visits between two snapshots where nobody has said how many."""
-"""Before the upper-case name of a setting in the environment and in ``app.config``."""
 
 
 class SettingsError(ValueError):
