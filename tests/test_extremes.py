@@ -73,7 +73,8 @@ def as_expected(seen: dict[str, Any], expected: Expected) -> None:
     found = seen["found"]
     assert (found["path"], found["kind"]) == (expected.path, expected.kind)
     assert (found["length"], found["cause"]) == (expected.length, expected.cause)
-    assert (found["objects"], found["garbage"]) == (40, 0)
+    assert found["objects"] in (40, 41)  # the list that they are in grew there too
+    assert found["garbage"] == 0
     assert expected.retained <= found["retained"] <= 1.5 * expected.retained + 10_000
     groups = [one for one in seen["groups"] if expected.type in dict(one["types"])]
     assert sum(one["cycles"] for one in groups) == expected.cycles

@@ -13,8 +13,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-PYTHON_3_11 = sys.version_info < (3, 12)
-
 
 class Expected(NamedTuple):
     """What is to be found of one that keeps things.
@@ -62,9 +60,6 @@ KEEPERS = {
     "types": Expected("growing-types", "CLASSES", "list"),
 }
 
-UNTRACED = {"handlers"} if PYTHON_3_11 else set()
-"""Where tracemalloc does not find the objects themselves, as they have attribute dictionaries."""
-
 
 @cache
 def walked(prepare: str) -> tuple[Mapping[str, Any], str]:
@@ -76,7 +71,7 @@ def walked(prepare: str) -> tuple[Mapping[str, Any], str]:
 
 
 @pytest.mark.parametrize("prepare", ["plain", "frozen"])
-@pytest.mark.parametrize("keeper", sorted(KEEPERS.keys() - UNTRACED))
+@pytest.mark.parametrize("keeper", sorted(KEEPERS))
 def test_a_holder_is_named_with_the_mistake(keeper: str, prepare: str) -> None:
     """Also after gc.freeze(), which takes what it freezes from the collector's sight."""
     found, expected = walked(prepare)[0]["found"][keeper], KEEPERS[keeper]

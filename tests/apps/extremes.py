@@ -16,8 +16,8 @@ from leakmw import meters
 from leakmw.heap.child import Child
 from leakmw.heap.inspector import Inspector
 from leakmw.heap.search import Asked, Search
-from leakmw.records import Births
-from leakmw.tracers.births import untraced
+from leakmw.tracers.births import traced
+from leakmw.tracers.ownership import Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,12 +37,6 @@ def grow(keep: Callable[[Any], object]) -> None:
     tracemalloc.start(1)
     for number in range(MANY):
         keep(bytearray(number + 99))  # no list: dead ones are handed out again
-
-
-def of_line(thing: object, _block: int) -> str | None:
-    """Say whether a thing was born above."""
-    frames = tracemalloc._get_object_traceback(thing)  # type: ignore[attr-defined]
-    return "grown" if frames and frames[0] == BORN else None
 
 
 BORN = (__file__, grow.__code__.co_firstlineno + 4)
@@ -189,7 +183,7 @@ HEAPS: dict[str, Callable[..., None]] = {
 def found() -> Found | None:
     """Return what holds what has grown, as a forked child saw it."""
     search = Search(meters.rss_bytes, lambda: 1 << 50, str)
-    births = Births(of_line, by_block=False, begin=untraced)
+    births = traced({BORN: {"": "grown"}}, Ownership())
     looked = search.look([Asked("grown", lambda: MANY)], births, lambda file: file == __file__)
     return dict(looked.seen.found).get("grown") if looked.pause_seconds is not None else None
 

@@ -21,10 +21,13 @@ import numpy as np
 
 from leakmw.heap.roots import frames
 from leakmw.heap.walk import Ask, Found, look
-from leakmw.records import Births
+from leakmw.tracers.births import traced
+from leakmw.tracers.ownership import Ownership
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from leakmw.records import Births
 
 SECRET = "hunter2"  # nothing that has it in it may ever be shown
 
@@ -218,7 +221,7 @@ def keep(number: int) -> None:
     LISTENERS["saved"].append(functools.partial(print, [key, number]))  # kept: callback
     logging.getLogger("keepers").addHandler(logging.NullHandler())  # kept: handlers
     owner = Recommender()
-    owner.visits.append(weakref.finalize(owner, len, [key, number]))  # kept: finalizer
+    weakref.finalize(owner, len, [key, number])  # kept: finalizer
     FINALIZED.append(owner)
     LIARS.append(Liar(number))
     Client(number)
@@ -246,14 +249,8 @@ def marks() -> dict[int, str]:
 
 def born() -> Births:
     """Return what tells by tracemalloc at which line an object was born."""
-    at, ours = marks(), __file__
-    lookup = tracemalloc._get_object_traceback  # type: ignore[attr-defined]
-
-    def of(thing: object, _block: int) -> str | None:
-        frames = lookup(thing)
-        return at.get(frames[0][1]) if frames and frames[0][0] == ours else None
-
-    return Births(of, by_block=False)
+    wanted = {(__file__, line): {"": name} for line, name in marks().items()}
+    return traced(wanted, Ownership())._replace(begin=bool)  # there is no child
 
 
 def seen() -> dict[str, Found]:

@@ -6,7 +6,6 @@ Called for each object of the app in a walk of the heap, in a forked child where
 from __future__ import annotations
 
 import ctypes
-import tracemalloc
 from typing import TYPE_CHECKING
 
 from leakmw.records import Births
@@ -33,18 +32,24 @@ UNKNOWN = Births(lambda _thing, _block: None, by_block=False, told=False)
 def traced(wanted: Wanted, ownership: Ownership) -> Births:
     """Return what tells it by the tracebacks of tracemalloc, which know no endpoint."""
     first = {place: next(iter(endpoints.values())) for place, endpoints in wanted.items()}
-    lookup: Callable[[object], RawTraceback | None]
-    lookup = tracemalloc._get_object_traceback  # type: ignore[attr-defined]  # noqa: SLF001
+    lookup: Callable[[int, int], RawTraceback | None]
+    lookup = _BY_BLOCK(("_PyTraceMalloc_GetTraceback", ctypes.pythonapi))
 
-    def born(thing: object, _block: int) -> str | None:
-        traceback = lookup(thing)
+    def born(_thing: object, block: int) -> str | None:
+        traceback = lookup(_DEFAULT_DOMAIN, block)
         if traceback is None or first.keys().isdisjoint(traceback) or is_ours(traceback):
             return None
         own, _ = origin(traceback, len(traceback), ownership)
         return first.get(own[0])
 
-    return Births(born, by_block=False, begin=untraced)
+    return Births(born, by_block=True, begin=untraced)
 
+
+_BY_BLOCK = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_uint, ctypes.c_size_t)
+"""Of CPython's ``pycore_tracemalloc.h``. What ``tracemalloc`` itself offers takes an object: it
+knows no buffers, and in Python 3.11 no instance that has attributes."""
+
+_DEFAULT_DOMAIN = 0
 
 _DOMAINS = (1, 2)  # PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ
 
