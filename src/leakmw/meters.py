@@ -65,6 +65,7 @@ class Meters:
     """
 
     def __init__(self, pools: Callable[[], tuple[int, int, int] | None]) -> None:
+        allocators.read()  # to find glibc takes longer than to ask it, and is no reading
         self._pools = allocators.Seldom(pools)
         self._c_heap = allocators.Seldom(allocators.read)
         self._rollup = allocators.Seldom(rollup)
