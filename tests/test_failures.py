@@ -8,6 +8,7 @@ import errno
 import logging
 import os
 import signal
+import threading
 import time
 import tracemalloc
 from pathlib import Path
@@ -273,3 +274,19 @@ def test_a_full_disk_behind_the_log(
     os.close(disk)
 
     assert said.where == ["logging"]
+
+
+def test_a_failure_is_said_before_a_snapshot_is_handed_out(
+    said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has waited for the snapshot may end the process next."""
+    looking = threading.Event()
+    monkeypatch.setattr(reporting, "findings", raising(RuntimeError("no")))
+    monkeypatch.setattr(pipeline.Pipeline, "look_for_holders", lambda _: looking.wait())
+    face: Any = wsgi.LeakMiddleware(wsgi_app, frames=4)
+    face.monitor.take_snapshot(60)
+    heard = list(said.where)
+    looking.set()
+    face.monitor.close()
+
+    assert heard == ["report"]

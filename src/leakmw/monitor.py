@@ -419,6 +419,7 @@ class Monitor:
             self._seen = finished - finished % every
         if isinstance(outcome, Snapshot):
             self._report(outcome)
+        self._speak()  # whoever has waited may end the process next
         if isinstance(outcome, Failure):
             self._tickets.settle(None, None, outcome)
         elif outcome is not None:
