@@ -100,10 +100,13 @@ def _nothing_left_running() -> Iterator[None]:
     before = _running()
     yield
     # what was told to stop may take its time to do so: a look at the heap of all these tests, say
-    patience = time.monotonic() + 120
-    while (left := _running() - before) and time.monotonic() < patience:
-        gc.collect()  # an app that was thrown away takes its thread with it
-        time.sleep(0.01)
+    for wait in (*(0.002 * 2**n for n in range(8)), *([0.5] * 240)):
+        left = _running() - before
+        if not left:
+            break
+        if wait > 0.01:  # most are gone by then, and each collection goes through that heap too
+            gc.collect()  # an app that was thrown away takes its thread with it
+        time.sleep(wait)
     if "tracemalloc" in left:
         tracemalloc.stop()
     assert not left, f"left running: {', '.join(sorted(left))}"
