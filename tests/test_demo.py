@@ -62,7 +62,9 @@ def test_it_prints_the_leaking_endpoint_with_file_and_line(
 @pytest.mark.usefixtures("shell")
 def test_json_is_the_report_and_nothing_else() -> None:
     """With ``--json`` standard output is one JSON document that suspects the leak alone."""
-    demo = subprocess.run([*LEAKMW, "demo", "--json"], capture_output=True, check=False)
+    demo = subprocess.run(
+        [*LEAKMW, "demo", "--json", "--requests", "7200"], capture_output=True, check=False
+    )
     assert (demo.returncode, demo.stderr) == (0, b"")
     report = json.loads(demo.stdout)
     assert report["schema"] == "leakmw.report/1"
@@ -75,7 +77,9 @@ def test_json_is_the_report_and_nothing_else() -> None:
 def test_a_healthy_shop_has_no_suspect() -> None:
     """With the leak switched off nothing is found, which is what is right then."""
     demo = subprocess.run(
-        [*LEAKMW, "demo", "--healthy", "--json"], capture_output=True, check=False
+        [*LEAKMW, "demo", "--healthy", "--json", "--requests", "7200"],
+        capture_output=True,
+        check=False,
     )
     assert (demo.returncode, demo.stderr) == (0, b"")
     assert not suspects(json.loads(demo.stdout))

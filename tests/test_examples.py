@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import pytest
+from examples import traffic
 
 from leakmw.records import BACKGROUND
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TOKEN = "0123456789abcdef-examples"
 EVERY = 100
-WINDOWS = 10
+WINDOWS = 8
 POLL_SECONDS = 0.05
 
 
@@ -165,12 +167,13 @@ def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> tuple[dict[str, Any], 
     }
     log = tmp_path / "server.log"
     if shop.prepare:
-        run(shop.prepare, cwd=shop.folder, env=environment)
+        command = [sys.executable, *shop.prepare]
+        subprocess.run(command, cwd=shop.folder, env=environment, check=True)
     with served(shop, environment, log) as url:
         for window in range(1, WINDOWS + 1):
-            traffic = ("traffic.py", url, "--requests", f"{EVERY}", "--seed", f"{window}")
-            visitors = ("--concurrency", f"{shop.concurrency}")
-            run((*traffic, *visitors), cwd=EXAMPLES, env=environment)
+            asyncio.run(
+                traffic.send(url, requests=EVERY, concurrency=shop.concurrency, seed=window)
+            )
             report = report_on(url, log, visits=window * EVERY)
         return report, look_at_heap(url) if leaks == "1" else {}
 
@@ -189,11 +192,6 @@ def served(shop: Shop, environment: Mapping[str, str], log: Path) -> Iterator[st
             server.terminate()
             server.wait()
             sys.stdout.write(log.read_text())  # shown when a test fails
-
-
-def run(command: tuple[str, ...], *, cwd: Path, env: Mapping[str, str]) -> None:
-    """Run a script of the examples to its end."""
-    subprocess.run([sys.executable, *command], cwd=cwd, env=env, check=True)
 
 
 def address(server: subprocess.Popen[bytes], log: Path) -> str:
