@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import runpy
 import subprocess
 import sys
 import time
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import httpx
 import pytest
-from examples import traffic
 
 from leakmw.records import BACKGROUND
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parent.parent / "examples"
 TOKEN = "0123456789abcdef-examples"
 EVERY = 100
-WINDOWS = 8
+WINDOWS = 10
 POLL_SECONDS = 0.05
 
 
@@ -166,14 +166,13 @@ def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> tuple[dict[str, Any], 
         "SHOP_LEAKS": leaks,
     }
     log = tmp_path / "server.log"
+    send = runpy.run_path(str(EXAMPLES / "traffic.py"))["send"]
     if shop.prepare:
         command = [sys.executable, *shop.prepare]
         subprocess.run(command, cwd=shop.folder, env=environment, check=True)
     with served(shop, environment, log) as url:
         for window in range(1, WINDOWS + 1):
-            asyncio.run(
-                traffic.send(url, requests=EVERY, concurrency=shop.concurrency, seed=window)
-            )
+            asyncio.run(send(url, requests=EVERY, concurrency=shop.concurrency, seed=window))
             report = report_on(url, log, visits=window * EVERY)
         return report, look_at_heap(url) if leaks == "1" else {}
 

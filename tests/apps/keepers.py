@@ -35,6 +35,7 @@ SESSIONS: dict[str, Any] = {}
 ORDERED: OrderedDict[str, Any] = OrderedDict()
 NEWEST: deque[Any] = deque(maxlen=5000)
 LOG: list[Any] = []
+ROWS: list[Any] = []
 GENERATORS: list[Any] = []
 COROUTINES: list[Any] = []
 ERRORS: list[Exception] = []
@@ -229,6 +230,9 @@ def keep(number: int) -> None:
     price(number)
     Agent(number)
     Node(number)
+    row = [key]  # kept: row
+    row.extend(range(50))  # kept: fields
+    ROWS.append(row)
     VIEW(number)
     generator = lines(number)
     next(generator)

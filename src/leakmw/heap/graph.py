@@ -151,10 +151,8 @@ class Graph:
             is_leaf = leaf.get(id(kind))
             if is_leaf is None:
                 is_leaf = self._met(kind)
-            origin = self._origin(thing, kind)
-            if origin is not None:
-                self._keep(origin, thing)
-            elif is_leaf:
+            claimed = self._claim(thing, kind)
+            if is_leaf and not claimed:
                 continue  # strings and numbers that nobody asks for are most of a heap
             parents[name] = parent
             if not is_leaf:
@@ -162,11 +160,17 @@ class Graph:
                 if kind is FunctionType:
                     self.functions.append(thing)  # type: ignore[arg-type]  # it is one
 
-    def _origin(self, thing: object, kind: type) -> str | None:
+    def _claim(self, thing: object, kind: type) -> bool:
+        """Keep a thing for each finding that has a block of it; return whether one has."""
         origin = self._born(thing, id(thing) - self._headers[id(kind)])
-        if origin is None and self._by_block and (buffer := buffer_of(thing)):
-            return self._born(thing, buffer)
-        return origin
+        if origin is not None:
+            self._keep(origin, thing)
+        if self._by_block and (buffer := buffer_of(thing)):
+            other = self._born(thing, buffer)
+            if other is not None and other != origin:
+                self._keep(other, thing)
+                return True
+        return origin is not None
 
     def _met(self, kind: type) -> bool:
         self._headers[id(kind)] = header_bytes(kind)
@@ -193,9 +197,8 @@ class Graph:
                 kind = type(one)
                 if id(kind) not in self._headers:
                     self._met(kind)
-                origin = self._origin(one, kind)
-                if origin is not None and id(one) not in self.parents:
-                    self._keep(origin, one)
+                if id(one) not in self.parents:
+                    self._claim(one, kind)
 
     def unreached(self, every: Sequence[object]) -> list[Any]:
         """Return those of *every* object that were not reached."""
