@@ -26,13 +26,16 @@ nox.options.sessions = [
     "tests",
 ]
 
-# Minutes of real traffic to real servers, of tools and terminals, and of forks: once is enough.
+# Minutes of real traffic to real servers, of tools, terminals and forks, and what is the same on
+# each Python, as text and the C heap are: once is enough.
 EXAMPLES = "tests/test_examples.py"
 ONCE = [
     f"tests/test_{name}.py"
     for name in (
-        *("admin_openapi", "declined", "demo", "disks", "far", "fleet", "inherited", "queries"),
-        *("secrets", "servers", "shell_remote", "shell_scan", "shell_terminal", "tools"),
+        *("admin_openapi", "admin_page", "declined", "demo", "disks", "events", "far", "fleet"),
+        *("inherited", "native_leak", "pprof", "queries", "report_properties", "secrets"),
+        *("servers", "shell", "shell_logs", "shell_remote", "shell_scan", "shell_terminal"),
+        *("tools", "verdicts"),
     )
 ]
 TORTURE = "tests/torture/run.py"
@@ -112,7 +115,7 @@ def wheel(session: nox.Session) -> None:
     with tempfile.TemporaryDirectory() as elsewhere, session.chdir(elsewhere):
         session.run("python", "-c", "import leakmw, leakmw.wsgi, leakmw.asgi")
         session.run("leakmw", "doctor")  # says so if the extension was not built
-        session.run("leakmw", "demo", "--json")
+        session.run("leakmw", "demo", "--json", "--requests", "7200")
 
 
 @nox.session(requires=["build"])

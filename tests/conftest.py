@@ -119,7 +119,7 @@ def _running() -> set[str]:
         # a thread not made by threading stays in its list after its end before Python 3.13
         if thread.name == "leakmw" and thread.ident in sys._current_frames()
     }
-    children = {f"process {child.pid}" for child in psutil.Process().children()}
+    children = {f"process {child.pid}" for child in _children()}
     return threads | children | ({"tracemalloc"} if tracemalloc.is_tracing() else set())
 
 
@@ -136,6 +136,15 @@ def plain_logging() -> Iterator[None]:
     logger.filters.clear()
     logger.setLevel(logging.NOTSET)
     logger.propagate = True
+
+
+def _children() -> Sequence[psutil.Process]:
+    """Return the child processes; psutil reads all processes for it, so it is asked last."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return ()
+    return psutil.Process().children()
 
 
 _NEW = {

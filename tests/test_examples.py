@@ -131,7 +131,7 @@ def test_each_mistake_is_named_with_its_cause_and_its_holder(shop: Shop, tmp_pat
     assert not missed
 
 
-@pytest.mark.parametrize("name", ["flask-gunicorn", "django-gunicorn", "starlette-uvicorn"])
+@pytest.mark.parametrize("name", ["flask-gunicorn", "starlette-uvicorn"])
 def test_cycles_are_suspected_while_the_collector_is_off(name: str, tmp_path: Path) -> None:
     """Cycles that nobody collects are reported where they are made.
 
