@@ -263,6 +263,11 @@ def test_settings_cannot_be_changed() -> None:
         Settings().every = 5  # type: ignore[misc]  # the point of the test
 
 
+def test_a_store_that_cannot_be_looked_at_stops_no_app() -> None:
+    """Too long a name, say: what is wrong with it is said by the store, once it is opened."""
+    assert Settings(store="x" * 300).store == "x" * 300
+
+
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\0")))
 @pytest.mark.parametrize("name", NAMES)
 def test_any_text_is_a_value_or_a_settings_error(name: str, text: str) -> None:

@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ def _token(value: str) -> str | None:
 
 
 def _store(value: str) -> str | None:
-    if not value or value.endswith("/") or Path(value).is_dir():
+    if not value or value.endswith("/") or os.path.isdir(value):  # noqa: PTH112  # the other may raise
         return "use a file's path, 'memory', or None for a private file of this user and app"
     return None
 
