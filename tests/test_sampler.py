@@ -41,6 +41,12 @@ class Visit:
         self.endpoint = endpoint
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _no_garbage() -> None:
+    """Collect what other tests have left: what its finalizers do is not to be sampled."""
+    gc.collect()
+
+
 @contextmanager
 def sampled(interval: float = 1024, seed: int = 1, frames: int = 32) -> Iterator[None]:
     """Sample for the time of a block."""
