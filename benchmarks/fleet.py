@@ -56,6 +56,12 @@ def wait_until_idle(server: Server) -> None:
         time.sleep(POLL_SECONDS)
 
 
+def on_all_cores(server: Server) -> None:
+    """Let the workers run where there is room: this rate takes more than one core."""
+    for process in (server.process, *server.process.children(recursive=True)):
+        process.cpu_affinity(CORES)
+
+
 def own_shares(server: Server) -> list[tuple[float, float]]:
     """Return by worker its CPU time in seconds, and the part that leakmw has taken for itself.
 
@@ -95,6 +101,7 @@ def main() -> int:
             server = serving("gunicorn fleet", options.app, name, settings)
             servers[name] = stack.enter_context(server)
             wait_until_idle(servers[name])
+            on_all_cores(servers[name])
             load = Load(servers[name].address, options.rate, A_CONNECTION_EACH)
             stack.callback(load.close)
             load.run(WARM_UP_SECONDS)

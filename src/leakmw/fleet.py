@@ -63,10 +63,7 @@ SPEAK_SHARE = 10
 first snapshot, and the next one must know."""
 
 SPEAK_SECONDS = 30.0
-"""The same where nobody visits."""
-
-LEAST_SPEAK_SECONDS = 5.0
-"""The least time between two times, once there is a snapshot."""
+"""The same where nobody visits, and once there is a snapshot: it takes some 2 ms."""
 
 FRESH_SECONDS = 0.2
 """Age of what was heard up to which it is of now."""
@@ -306,7 +303,7 @@ class Fleet:
         if not self.me or silent >= SPEAK_SECONDS:
             return True
         more = (visits - self._spoken_visits) * SPEAK_SHARE >= self._every
-        return more and (not self._status.snapshots or silent >= LEAST_SPEAK_SECONDS)
+        return more and not self._status.snapshots
 
     @property
     def me(self) -> int:
