@@ -112,6 +112,14 @@ def _nothing_left_running() -> Iterator[None]:
     assert not left, f"left running: {', '.join(sorted(left))}"
 
 
+@pytest.fixture
+def only_new_garbage() -> Iterator[None]:
+    """For tests that collect what they left: not through all that the test runner has, each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 def _running() -> set[str]:
     threads = {
         f"thread {thread.ident}"

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from leakmw.monitor import Monitor
 
+pytestmark = pytest.mark.usefixtures("only_new_garbage")
+
 OURS = "leakmw.django.LeakMiddleware"
 COMMON = "django.middleware.common.CommonMiddleware"
 CACHING = [

@@ -158,7 +158,7 @@ def visited(shop: Shop, tmp_path: Path, *, leaks: str) -> tuple[dict[str, Any], 
     environment = os.environ | {
         "HOME": str(tmp_path),
         "LEAKMW_EVERY": str(EVERY),
-        "LEAKMW_FRAMES": "8",
+        "LEAKMW_FRAMES": "4",
         "LEAKMW_TOKEN": TOKEN,
         "LEAKMW_TOP": "100",
         "PYTHONDONTWRITEBYTECODE": "1",

@@ -35,8 +35,11 @@ if TYPE_CHECKING:
     Layers = Sequence[dict[str, Any]]
     Watched = tuple[Any, list[Monitor]]
 
-# Django's ASGI handler does not close the request's body when a view raises
-pytestmark = pytest.mark.filterwarnings("ignore:Unclosed file <tempfile:ResourceWarning")
+pytestmark = [
+    pytest.mark.usefixtures("only_new_garbage"),
+    # Django's ASGI handler does not close the request's body when a view raises
+    pytest.mark.filterwarnings("ignore:Unclosed file <tempfile:ResourceWarning"),
+]
 
 TOKEN = "correct-horse-battery"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

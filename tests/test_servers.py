@@ -181,7 +181,7 @@ def serving(
     environment = os.environ | {
         "LEAKMW_ENGINE": "tracemalloc",
         "LEAKMW_EVERY": str(EVERY),
-        "LEAKMW_FRAMES": "24",
+        "LEAKMW_FRAMES": "8",
         "LEAKMW_TOKEN": TOKEN,
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONPATH": str(APPS),
