@@ -19,6 +19,8 @@ from figures import Spread, machine, table
 from servers import APPS, CORES, NO_SETTINGS, TOKEN, environment, on_core, serving
 from traffic import Client
 
+from leakmw.pace import AT_ONCE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -120,13 +122,28 @@ def heavy(effort: Effort) -> str:
 
 
 def tracing(effort: Effort) -> str:
-    """Compare leakmw on tracemalloc with tracemalloc alone, snapshots included."""
+    """Compare leakmw on tracemalloc with tracemalloc alone, snapshots included.
+
+    A block lasts from one snapshot to the next. The first ones are taken whatever they cost.
+    """
     rows = []
     for case in TRACED:
         costs = measured(case, ("bare", "tracing", "leakmw"), effort, TRACED_SETTINGS)
         alone, watched = costs["tracing"], costs["leakmw"]
-        rows.append((case.title, ratio(alone, costs["bare"]), ratio(watched, alone)))
-    return table(("app, server", "tracemalloc / bare", "leakmw / tracemalloc"), rows)
+        parts = (slice(AT_ONCE), slice(AT_ONCE, None))
+        ratios = (
+            ratio(*(of_each_round(some, effort.blocks, part) for some in (watched, alone)))
+            for part in parts
+        )
+        rows.append((case.title, ratio(alone, costs["bare"]), *ratios))
+    first = f"leakmw / tracemalloc, first {AT_ONCE} snapshots"
+    return table(("app, server", "tracemalloc / bare", first, "from then on"), rows)
+
+
+def of_each_round(costs: Sequence[float], blocks: int, part: slice) -> list[float]:
+    """Return the costs of a part of the blocks of each round."""
+    rounds = (costs[start : start + blocks] for start in range(0, len(costs), blocks))
+    return [cost for each in rounds for cost in each[part]]
 
 
 def in_process(effort: Effort) -> str:
@@ -270,7 +287,7 @@ SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
     # one start of the servers decides as much as what is measured
-    "tracing": (tracing, Effort(rounds=6, blocks=1, requests=SNAPSHOT_EVERY)),
+    "tracing": (tracing, Effort(rounds=3, blocks=AT_ONCE + 6, requests=SNAPSHOT_EVERY)),
     "instructions": (instructions, Effort(rounds=1, blocks=1, requests=0)),
 }
 """The tables, and how long to measure for each unless told otherwise."""
