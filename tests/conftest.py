@@ -114,7 +114,7 @@ def _nothing_left_running() -> Iterator[None]:
 
 @pytest.fixture
 def only_new_garbage() -> Iterator[None]:
-    """For tests that collect what they left: not through all that the test runner has, each time."""
+    """Have a test collect what it left without going through all that the runner has."""
     gc.freeze()
     yield
     gc.unfreeze()

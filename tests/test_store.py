@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 import stat
@@ -11,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,13 +35,14 @@ from leakmw.records import (
     WorkerStatus,
 )
 from leakmw.store import cadence, profiles, pruning, release, schema
+from leakmw.store.bell import MOST_BYTES, Bell
 from leakmw.store.codec import decoded, encoded
 from leakmw.store.commands import STALE_SECONDS, Commands
 from leakmw.store.database import Database, usable
 from leakmw.store.failure import BrokenError, FullError, StoreError
 from leakmw.store.files import app_name, folder, located
 from leakmw.store.profiles import STACKS, Stacks
-from leakmw.store.shared import SharedStore, Told
+from leakmw.store.shared import MOST_UNITE_SECONDS, SharedStore, Told
 from leakmw.store.view import STRANGE_SECONDS, last_words, read
 
 if TYPE_CHECKING:
@@ -457,6 +460,32 @@ def test_one_worker_reports_on_all_at_a_time(
     assert turns.count(True) <= 1
 
 
+def test_what_has_been_reported_on_needs_no_other_report(
+    opened: Callable[[], Database], told: Callable[..., Told], shop_report: Report
+) -> None:
+    """Unless it was told after that, or it was a worker of another version, who reads less."""
+    first, second = shared(opened()), shared(opened())
+    strange = SharedStore(opened(), "version 2", lambda _: True, tuple)
+    for pid, store in ((71, first), (72, second), (73, strange)):
+        store.publish(told(pid))
+
+    def report(store: SharedStore, read_before: Callable[[], object] = bool) -> None:
+        store.others({}, told().report.engine.name)
+        read_before()
+        store.unite(lambda *_: ({}, shop_report, None), 0.0)
+
+    assert second.turn_in() <= MOST_UNITE_SECONDS
+    report(first)
+    assert second.turn_in() == math.inf
+    assert strange.turn_in() <= MOST_UNITE_SECONDS
+    report(strange)
+    assert second.turn_in() <= MOST_UNITE_SECONDS
+    report(first, lambda: second.publish(told(72, 2)))
+    assert second.turn_in() <= MOST_UNITE_SECONDS
+    report(first)
+    assert second.turn_in() == math.inf
+
+
 def test_what_is_remembered_is_changed_by_one_at_a_time(
     opened: Callable[[], Database], told: Callable[..., Told], shop_report: Report
 ) -> None:
@@ -636,6 +665,37 @@ def test_a_command_is_taken_once_and_answered(
     replies = asker.replies(left)
     assert replies[left[0]] == Reply(200, "{}")
     assert replies[left[1]].status == 507
+
+
+def test_a_worker_that_nobody_asks_does_not_ask_the_store(
+    opened: Callable[[], Database], told: Callable[..., Told]
+) -> None:
+    """It looks once; from then on after each ring, until it could read what there is."""
+    store, asker, worker = shared(opened()), Commands(opened()), Commands(broken := opened())
+    store.publish(told(71))
+    assert worker.take(store.me) == []
+    broken.close()
+    broken.file = broken.file / "nowhere"
+    assert worker.take(store.me) == []
+    asker.leave([store.me], Request("GET", "/api/gc"))
+    with pytest.raises(StoreError):
+        worker.take(store.me)
+    broken.file = broken.file.parent
+    assert len(worker.take(store.me)) == 1
+
+
+def test_each_ring_is_another_sound(file: Path) -> None:
+    """However many there are; the bell does not grow for ever."""
+    file.parent.mkdir(exist_ok=True)
+    bell, other = Bell(file), Bell(file)
+    sounds = [other.sound()]
+    for _ in range(10_000):
+        bell.ring()
+        sounds.append(other.sound())
+    assert all(one != following for one, following in pairwise(sounds))
+    (rung,) = file.parent.glob("*-bell")
+    assert rung.stat().st_size <= MOST_BYTES
+    assert stat.S_IMODE(rung.stat().st_mode) == 0o600
 
 
 def test_a_command_that_nobody_waits_for_is_not_run(

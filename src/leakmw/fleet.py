@@ -65,6 +65,9 @@ first snapshot, and the next one must know."""
 SPEAK_SECONDS = 30.0
 """The same where nobody visits, and once there is a snapshot: it takes some 2 ms."""
 
+AGAIN_SECONDS = 1.0
+"""After which it is looked whether it is a worker's turn, where it was another's."""
+
 FRESH_SECONDS = 0.2
 """Age of what was heard up to which it is of now."""
 
@@ -258,7 +261,15 @@ class Fleet:
             self._hear(shared)
         if self._again is None or time.monotonic() < self._again:
             return False
-        return self._planned(self._done(shared.has_turn, fallback=False))
+        seconds = self._done(shared.turn_in, AGAIN_SECONDS)
+        if seconds == math.inf:
+            self._again = None
+            self._known = self._done(shared.remembered, self._known)
+        elif seconds > 0:
+            self._again = time.monotonic() + seconds
+        else:
+            return self._planned(self._done(shared.has_turn, fallback=False))
+        return False
 
     def part(self) -> None:
         """Tell the others the last visits of this worker, which ends."""
@@ -292,7 +303,7 @@ class Fleet:
 
     def _planned(self, turn: bool) -> bool:  # noqa: FBT001  # it is handed on
         """Return *turn*; if it is another's, have it looked at again soon."""
-        self._again = None if turn else time.monotonic() + 1
+        self._again = None if turn else time.monotonic() + AGAIN_SECONDS
         return turn
 
     def _visits(self) -> int:

@@ -7,11 +7,13 @@ import time
 from typing import TYPE_CHECKING
 
 from leakmw.records import Reply, Request
+from leakmw.store.bell import Bell
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator, Sequence
 
+    from leakmw.store.bell import Sound
     from leakmw.store.database import Database
 
 ANSWER_BYTES = 4 << 20
@@ -30,6 +32,8 @@ class Commands:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._bell = Bell(database.file)
+        self._heard: Sound | object = object()
 
     def leave(self, workers: Sequence[int], request: Request) -> list[int]:
         """Leave *request* for each of *workers*, by their ids; return the ids of the commands.
@@ -38,7 +42,7 @@ class Commands:
             StoreError: If it cannot be left now.
         """
         with self._database.transaction() as connection:
-            return [
+            left = [
                 connection.execute(
                     "INSERT INTO command (worker, asked_at, request) VALUES (?, ?, ?) "
                     "RETURNING id",
@@ -46,6 +50,9 @@ class Commands:
                 ).fetchone()[0]
                 for worker in workers
             ]
+        with self._database.told():
+            self._bell.ring()
+        return left
 
     def replies(self, commands: Sequence[int]) -> dict[int, Reply]:
         """Return the answers that are there, by command.
@@ -71,6 +78,14 @@ class Commands:
         Raises:
             StoreError: If it cannot be taken now.
         """
+        sound = self._bell.sound()
+        if sound == self._heard:
+            return []
+        taken = self._taken(worker)
+        self._heard = sound
+        return taken
+
+    def _taken(self, worker: int) -> list[tuple[int, Request]]:
         with self._database.reading() as connection:
             if not _waiting(connection, worker):
                 return []

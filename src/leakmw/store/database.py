@@ -58,7 +58,7 @@ class Database:
         Raises:
             StoreError: If the store cannot be used now.
         """
-        with self._told():
+        with self.told():
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -76,7 +76,7 @@ class Database:
         Raises:
             StoreError: If the store cannot be used now.
         """
-        with self._told():
+        with self.told():
             yield self._open()
 
     def changes(self) -> int:
@@ -104,7 +104,12 @@ class Database:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def told(self) -> Iterator[None]:
+        """Tell what fails in the block as a failure of the store.
+
+        Raises:
+            StoreError: If it fails.
+        """
         try:
             yield
         except OSError as error:
@@ -114,10 +119,10 @@ class Database:
             ) from error
         except sqlite3.Error as error:
             self.close()
-            told = explained(error, self.file)
-            if isinstance(told, BrokenError):
+            failure = explained(error, self.file)
+            if isinstance(failure, BrokenError):
                 self._set_aside()
-            raise told from error
+            raise failure from error
 
     def _open(self) -> sqlite3.Connection:
         size = None if self._connection is None else self._size()
@@ -187,6 +192,6 @@ def usable(file: Path) -> str | None:
         return str(error)
     finally:
         database.close()
-        for ending in ("-wal", "-shm", "-lock", "") if not there else ():
+        for ending in ("-wal", "-shm", "-lock", "-bell", "") if not there else ():
             with suppress(OSError):
                 file.with_name(f"{file.name}{ending}").unlink()

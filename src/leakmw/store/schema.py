@@ -50,6 +50,12 @@ STEPS = (
     """,
     # who lives, and who has ended last, is asked at each snapshot
     "CREATE INDEX worker_ended ON worker (ended_at)",
+    # what is reported on needs no other report
+    """
+    ALTER TABLE united ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE united ADD COLUMN reported INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE united ADD COLUMN company TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Each makes the next version of the schema."""
 

@@ -5,6 +5,7 @@ Used by the background thread alone. What could not be written is written with t
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from itertools import takewhile
@@ -108,6 +109,7 @@ class SharedStore:
         self._stacks = Stacks(describe)
         self._standing = _Standing("", 0, {})
         self._changes = ("", 0)
+        self._company, self._told, self._read = "", 0, 0
 
     @property
     def me(self) -> int:
@@ -139,13 +141,17 @@ class SharedStore:
                 self._write(connection, standing.me, told)
                 if (standing.me + told.status.snapshots) % PRUNE_EVERY == 0:
                     prune(connection)
+                (told_now,) = connection.execute(
+                    "UPDATE united SET told = told + 1 RETURNING told"
+                ).fetchone()
                 turn = self._has_turn(connection, standing.me)
         except StoreError as error:
             self._stacks.forget()  # what was rolled back is written anew
             if isinstance(error, FullError):
                 self._make_room()
             raise
-        self._standing = standing
+        self._standing, self._told = standing, told_now
+        self._company = f"{told.report.engine.name} {self._release}"
         return turn
 
     def speak(
@@ -167,6 +173,24 @@ class SharedStore:
             self._reap(connection, standing.me)
         self._standing = standing
 
+    def turn_in(self) -> float:
+        """Return in how many seconds it may be this worker's turn to report on all of them.
+
+        Infinitely many where another worker has, with all that this one had told when it read
+        what there was of the :meth:`others`.
+
+        Raises:
+            StoreError: If that cannot be told now.
+        """
+        with self._database.reading() as connection:
+            row: tuple[str, int, float] = connection.execute(
+                "SELECT company, reported, next_at FROM united"
+            ).fetchone()
+        company, reported, next_at = row
+        if company == self._company and reported >= self._told:
+            return math.inf
+        return min(max(0.0, next_at - time.time()), MOST_UNITE_SECONDS)
+
     def has_turn(self) -> bool:
         """Return whether it is this worker's turn to report on all of them.
 
@@ -175,6 +199,15 @@ class SharedStore:
         """
         with self._database.transaction() as connection:
             return self._has_turn(connection, self.me)
+
+    def remembered(self) -> Mapping[str, Remembered]:
+        """Return what is remembered of findings, by fingerprint.
+
+        Raises:
+            StoreError: If it cannot be read now.
+        """
+        with self._database.reading() as connection:
+            return remembered(connection)
 
     def others(self, known: Mapping[int, int], engine: str) -> list[tuple[int, int, bytes | None]]:
         """Return what the other workers have seen.
@@ -191,6 +224,7 @@ class SharedStore:
             StoreError: If it cannot be read now.
         """
         with self._database.reading() as connection:
+            (self._read,) = connection.execute("SELECT told FROM united").fetchone()
             every = connection.execute(
                 "SELECT id, seen_number FROM worker WHERE release = ? AND engine = ? AND id <> ? "
                 "AND seen IS NOT NULL ORDER BY ended_at IS NOT NULL, seen_at DESC LIMIT ?",
@@ -238,7 +272,8 @@ class SharedStore:
             pause = max(UNITE_SECONDS, UNITE_SHARE * (time.thread_time() - started))
             pause = min(pause, MOST_UNITE_SECONDS)
             connection.execute(
-                "UPDATE united SET report = ?, next_at = ?", (united, time.time() + pause)
+                "UPDATE united SET report = ?, next_at = ?, company = ?, reported = ?",
+                (united, time.time() + pause, self._company, self._read),
             )
         self.view = self.view._replace(united=united)
         return outcome
