@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 import sys
 import tokenize
+from array import array
 from functools import lru_cache
 from hashlib import blake2b
 from os import getcwd
 from os.path import abspath, sep
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.records import Frame, Traceback
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FILES_KEPT = 64
 """Source files whose definitions are remembered."""
@@ -31,18 +35,22 @@ _STRING_OR_COMMENT = re.compile(
 )
 
 
-class _Line(NamedTuple):
-    """One line of source, strings and comments taken out.
+class _Source(NamedTuple):
+    """A file, strings and comments taken out; few objects, as tracemalloc may watch each of them.
 
     Attributes:
-        indent: Columns before the first character; ``None`` where that says nothing.
-        name: Of the function or class that is defined here, if one is.
-        whole: Whether its body stands here, too.
+        indents: Columns before the first character of each line; ``_NO_INDENT`` where that says
+            nothing.
+        names: Of the functions and classes, by the line that they are defined in.
+        whole: Those of the lines in which their bodies stand, too.
     """
 
-    indent: int | None
-    name: str | None = None
-    whole: bool = False
+    indents: array[int]
+    names: Mapping[int, str]
+    whole: frozenset[int]
+
+
+_NO_INDENT = -1
 
 
 def described(traceback: Traceback) -> Traceback:
@@ -68,31 +76,43 @@ def function(frame: Frame) -> str | None:
     tracemalloc keeps no function names. Parsing a large file would hold the GIL for tens of
     milliseconds; the lines' indentation tells the same.
     """
-    lines = _source(frame.file)
-    if not 1 <= frame.line <= len(lines):
+    indents, defined, whole = _source(frame.file)
+    if not 0 <= (line := frame.line - 1) < len(indents):
         return None
-    indent, name, whole = lines[frame.line - 1]
-    if indent is None:  # inside a string, or behind a bracket
+    indent = indents[line]
+    if indent == _NO_INDENT:  # inside a string, or behind a bracket
         return None
-    names = [name] if name and whole else []
-    for line in reversed(lines[: frame.line - 1]):
-        if indent == 0:
-            break
-        if line.indent is not None and line.indent < indent:
-            indent = line.indent
-            names += [line.name] if line.name else []
+    names = [defined[line]] if line in whole else []
+    while indent > 0 and line > 0:
+        line -= 1
+        if _NO_INDENT < indents[line] < indent:
+            indent = indents[line]
+            names += [defined[line]] if line in defined else []
     return ".".join(reversed(names)) or "<module>"
 
 
 @lru_cache(FILES_KEPT)
-def _source(file: str) -> tuple[_Line, ...]:
+def _source(file: str) -> _Source:
     try:
         with tokenize.open(file) as source:
             text = source.read(MAX_SOURCE_CHARACTERS)
     except (OSError, SyntaxError, ValueError):
-        return ()
-    bare = _STRING_OR_COMMENT.sub(_blank, text)
-    return tuple(map(_line, bare.expandtabs().split("\n")))
+        text = ""
+    lines = _STRING_OR_COMMENT.sub(_blank, text).expandtabs().split("\n")
+    found = {
+        number: definition
+        for number, line in enumerate(lines)
+        if (definition := _DEFINITION.match(line))
+    }
+    return _Source(
+        array("l", map(_indent, lines)),
+        {number: definition[1] for number, definition in found.items()},
+        frozenset(
+            number
+            for number in found
+            if not lines[number].rstrip().endswith((":", ",", "(", "[", "\\"))
+        ),
+    )
 
 
 def _blank(match: re.Match[str]) -> str:
@@ -101,15 +121,11 @@ def _blank(match: re.Match[str]) -> str:
     return "\n" * breaks + " " * CONTINUATION if breaks else ""
 
 
-def _line(text: str) -> _Line:
-    code = text.strip()
+def _indent(line: str) -> int:
+    code = line.lstrip()
     if not code or code[0] in ")]}":  # the end of a signature stands where its def does
-        return _Line(None)
-    indent = len(text) - len(text.lstrip())
-    definition = _DEFINITION.match(text)
-    if definition is None:
-        return _Line(indent)
-    return _Line(indent, definition[1], whole=not code.endswith((":", ",", "(", "[", "\\")))
+        return _NO_INDENT
+    return len(line) - len(code)
 
 
 def _roots() -> tuple[str, ...]:
