@@ -119,6 +119,13 @@ def test_a_cache_that_fills_in_each_worker_is_no_leak() -> None:
     assert verdicts([one] * 16) == [Verdict.SETTLED]
 
 
+def test_what_each_interpreter_keeps_for_itself_is_no_leak() -> None:
+    """However much that is in all of them together: what one may keep each of them may."""
+    little, more = seen(*[2 * BLOCK] * 12), seen(*[4 * BLOCK] * 12)
+    assert verdicts([little] * 16) == [None]
+    assert verdicts([more] * 16) == [Verdict.LEAK]
+
+
 def test_workers_that_idle_hide_no_leak() -> None:
     """They have seen less of it, and say so by their visits."""
     leaking, idle = seen(*[40 * BLOCK] * 10), seen(*[0.0] * 10, visits=0.0)
@@ -181,7 +188,9 @@ def test_what_is_told_is_what_is_heard(several: list[Seen]) -> None:
         assert said.survival is not None
         assert told.survival is not None
         assert said.survival.blocks.kept == pytest.approx(told.survival.blocks.kept)
-        assert said == told._replace(bytes=said.bytes, blocks=said.blocks, survival=said.survival)
+        assert said == told._replace(
+            bytes=said.bytes, blocks=said.blocks, survival=said.survival, processes=1
+        )
 
 
 @given(st.binary(max_size=200))

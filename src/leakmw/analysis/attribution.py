@@ -45,6 +45,7 @@ class Share(NamedTuple):
             that comes from telling endpoints apart.
         candidates: Endpoints that may be the ones, where neither traceback nor windows decide.
         survival: Births and deaths, where they are known and all this endpoint's.
+        processes: In how many it has grown; each keeps something for reuse.
     """
 
     endpoint: str
@@ -57,6 +58,7 @@ class Share(NamedTuple):
     margin: float = 0.0
     candidates: tuple[str, ...] = ()
     survival: Survival | None = None
+    processes: int = 1
 
     def cut(self, part: slice) -> Share:
         """Return what it was over the windows of *part*, of which the last tells no survivors."""

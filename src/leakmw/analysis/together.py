@@ -173,6 +173,7 @@ def _share(order: _Order, group: Sequence[Share | None]) -> Share:
         solved=any(share.solved for share in there),
         margin=max(share.margin for share in there),
         survival=_survival(order, group, there),
+        processes=max(1, sum(_grew(share) > 0 for share in there)),
     )
 
 

@@ -147,7 +147,7 @@ def _active(share: Share, during: Windows) -> _Windows:
 def _grown_by_survivors(share: Share, survival: Survival, during: Windows) -> _Grown | None:
     """Judge by what outlives its window and what of that goes later."""
     amounts = _amounts(share, during)[:-1]
-    if sum(survival.bytes.net()) < LASTING_BYTES:
+    if sum(survival.bytes.net()) < share.processes * LASTING_BYTES:
         return None
     runs = [(one, run) for one in survival if (run := lasting(one, amounts))]
     if not runs:
@@ -188,6 +188,8 @@ def _grown_in_spans(share: Share, size: int, during: Windows) -> _Grown | None:
     growths, base = every[-run:], [amount for _, amount in spans[-run:]]
     if not _steady(growths, base, share.margin) or not is_new(growths, every[:-run]):
         return None
+    if sum(growths) < share.processes * LEAST_BYTES:
+        return None
     if sum(growths) < LEAST_DEVIATIONS * math.sqrt(share.variance):
         return None
     surely = _steady(growths, base, share.margin, CONFIRM_CONFIDENCE)
@@ -211,8 +213,7 @@ def _steady(
 ) -> bool:
     """Say whether the growth per visit is surely above zero, and enough to speak of."""
     estimate, low, _ = ratio(growths, base, confidence)
-    surely = low is not None and low > 0 and estimate > margin
-    return surely and sum(growths) >= LEAST_BYTES
+    return low is not None and low > 0 and estimate > margin
 
 
 def _missing(wait: float, share: Share, during: Windows) -> tuple[str, ...]:
@@ -277,7 +278,8 @@ def _settled(share: Share, during: Windows) -> Judgement:
     if share.survival is not None:
         turnover = share.survival.bytes
         growth, amounts = sum(turnover.net()), _amounts(share, during)[:-1]
-        quiet = stopped(turnover, amounts) if growth >= LASTING_BYTES else 0
+        enough = growth >= share.processes * LASTING_BYTES
+        quiet = stopped(turnover, amounts) if enough else 0
         return _stopped(share, growth, quiet) if quiet else Judgement(None)
     growths = [growth for growth, _ in _active(share, during)]
     total, last = sum(growths), growths[-QUIET_WINDOWS:]
