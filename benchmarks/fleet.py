@@ -65,8 +65,10 @@ def on_all_cores(server: Server) -> None:
 def own_shares(server: Server) -> list[tuple[float, float]]:
     """Return by worker its CPU time in seconds, and the part that leakmw has taken for itself.
 
-    That is its thread, with snapshots, reports and the store, its children, and taking samples.
+    That is its thread, with snapshots, reports and the store, its children, and taking samples. It
+    is told with each snapshot, so there is one now.
     """
+    server.asked("snapshots?worker=all", "POST")
     workers = server.asked("workers")["workers"]
     return [
         (sum(psutil.Process(one["worker"]["pid"]).cpu_times()[:2]), one["engine"]["cost_ratio"])
