@@ -2,11 +2,11 @@
 
 python benchmarks/fleet.py [--minutes 10] [--rate 2000] [--turn 20] [--app hello_flask]
 
-Two fleets run at once, one of the bare app, one with leakmw at its defaults and one store; they
-are visited in turns. A request is sent when its time has come, whether or not the last one was
-answered, and its wait counts from then. Exits with 1 if leakmw took more than its `overhead` and
-half a per cent of the CPU time of the fleet, or if its slowest request took 10 ms
-more than the slowest of the bare app.
+Two fleets, one of the bare app, one with leakmw at its defaults and one store, are visited in
+turns; the one that is not is stopped meanwhile, so that each lives for as long as it serves. A
+request is sent when its time has come, whether or not the last one was answered, and its wait
+counts from then. Exits with 1 if leakmw took more than its `overhead` and half a per cent of the
+CPU time of the fleet, or if its slowest request took 10 ms more than the slowest of the bare app.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from statistics import quantiles
 from typing import TYPE_CHECKING
 
@@ -43,9 +43,33 @@ IDLE_SHARE, POLL_SECONDS = 0.1, 1.0
 def turns(server: Server, load: Load, seconds: float) -> Iterator[tuple[float, list[float]]]:
     """Yield the CPU seconds of the server and the waits of the requests, turn by turn."""
     while True:
-        before = server.cpu_seconds()
-        waits = load.run(seconds)
-        yield server.cpu_seconds() - before, waits
+        with awake(server):
+            before = server.cpu_seconds()
+            waits = load.run(seconds)
+            spent = server.cpu_seconds() - before
+        yield spent, waits
+
+
+@contextmanager
+def awake(server: Server) -> Iterator[None]:
+    """Let a server go on for the time of a block."""
+    resume(server)
+    try:
+        yield
+    finally:
+        for one in family(server):
+            one.suspend()
+
+
+def resume(server: Server) -> None:
+    """Let a stopped server go on."""
+    for one in family(server):
+        one.resume()
+
+
+def family(server: Server) -> list[psutil.Process]:
+    """Return the server and its workers."""
+    return [server.process, *server.process.children(recursive=True)]
 
 
 def wait_until_idle(server: Server) -> None:
@@ -58,7 +82,7 @@ def wait_until_idle(server: Server) -> None:
 
 def on_all_cores(server: Server) -> None:
     """Let the workers run where there is room: this rate takes more than one core."""
-    for process in (server.process, *server.process.children(recursive=True)):
+    for process in family(server):
         process.cpu_affinity(CORES)
 
 
@@ -102,18 +126,21 @@ def main() -> int:
             settings = {"token": TOKEN}
             server = serving("gunicorn fleet", options.app, name, settings)
             servers[name] = stack.enter_context(server)
+            stack.callback(resume, servers[name])  # so that it can end
             wait_until_idle(servers[name])
             on_all_cores(servers[name])
             load = Load(servers[name].address, options.rate, A_CONNECTION_EACH)
             stack.callback(load.close)
-            load.run(WARM_UP_SECONDS)
+            with awake(servers[name]):
+                load.run(WARM_UP_SECONDS)
             visited[name] = turns(servers[name], load, options.turn)
         for turn in range(round(60 * options.minutes / options.turn)):
             for name in VARIANTS if turn % 2 else reversed(VARIANTS):
                 seconds, took = next(visited[name])
                 cpu[name].append(1e6 * seconds / len(took))
                 waits[name].extend(took)
-        shares = own_shares(servers["leakmw"])
+        with awake(servers["leakmw"]):
+            shares = own_shares(servers["leakmw"])
     rows = [row(name, waits[name], cpu[name]) for name in VARIANTS]
     head = ("", "µs of CPU per request", "half answered in, ms", "99 %", "99.9 %", "all")
     print(f"{WORKERS} workers, {options.rate:,.0f} requests a second. {machine()}\n")

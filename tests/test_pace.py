@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leakmw.pace import AT_ONCE, LEAST_SHARE, SHARE, Pace
+from leakmw.pace import AT_ONCE, LEAST_AT_ONCE, LEAST_SHARE, SHARE, Pace
 
 OVERHEAD = 0.01
 
@@ -21,6 +21,13 @@ def taken(times: int, cost: float) -> Pace:
 def test_the_first_snapshots_may_cost_what_they_do() -> None:
     """A leak that begins with the app is told by them."""
     assert taken(AT_ONCE - 1, cost=10.0).affords(100.0, 100.0)
+
+
+@pytest.mark.parametrize(("workers", "at_once"), [(2, AT_ONCE // 2), (16, LEAST_AT_ONCE)])
+def test_many_workers_need_fewer_of_them_each(workers: int, at_once: int) -> None:
+    """As their windows add up; but a few each of them needs."""
+    assert taken(at_once - 1, cost=10.0).affords(100.0, 100.0, workers)
+    assert not taken(at_once, cost=10.0).affords(100.0, 100.0, workers)
 
 
 @pytest.mark.parametrize("cost", [0.001, 0.05, 3.0])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from leakmw import meters
 from leakmw.analysis.wire import packed, unpacked
 from leakmw.records import Live, Profile, WorkerStatus
+from leakmw.store.cadence import Cadence
 from leakmw.store.commands import Commands
 from leakmw.store.database import Database
 from leakmw.store.failure import StoreError
@@ -104,7 +105,7 @@ class Fleet:
         self._failed = failed
         self._known: Mapping[str, Remembered] = {}
         self._seen: dict[int, tuple[int, Seen]] = {}
-        self._every = settings.every
+        self._cadence = Cadence(settings.every, 1)
         self._status = WorkerStatus(
             worker=worker,
             alive=True,
@@ -138,7 +139,12 @@ class Fleet:
     @property
     def every(self) -> int:
         """Visits between two snapshots."""
-        return self._every
+        return self._cadence.every
+
+    @property
+    def size(self) -> int:
+        """Workers alive of this version of the app, as far as is known."""
+        return self._cadence.workers
 
     def close(self) -> None:
         """Close the store."""
@@ -253,7 +259,7 @@ class Fleet:
         shared = self._shared
         if shared is None:
             return False
-        speaks = self._is_to_speak(self._visits())
+        speaks = self._is_to_speak()
         if speaks:
             self._speak(shared)
             self._keep_pace(shared)
@@ -299,7 +305,7 @@ class Fleet:
 
     def _keep_pace(self, shared: SharedStore) -> None:
         """Take snapshots as often as tells most."""
-        self._every = self._done(lambda: shared.every(self._settings.every), self._every)
+        self._cadence = self._done(lambda: shared.cadence(self._settings.every), self._cadence)
 
     def _planned(self, turn: bool) -> bool:  # noqa: FBT001  # it is handed on
         """Return *turn*; if it is another's, have it looked at again soon."""
@@ -309,12 +315,12 @@ class Fleet:
     def _visits(self) -> int:
         return sum(endpoint.visits for endpoint in self._endpoints().values())
 
-    def _is_to_speak(self, visits: int) -> bool:
-        silent = time.monotonic() - self._spoken_at
-        if not self.me or silent >= SPEAK_SECONDS:
+    def _is_to_speak(self) -> bool:
+        if not self.me or time.monotonic() - self._spoken_at >= SPEAK_SECONDS:
             return True
-        more = (visits - self._spoken_visits) * SPEAK_SHARE >= self._every
-        return more and not self._status.snapshots
+        if self._status.snapshots:
+            return False
+        return (self._visits() - self._spoken_visits) * SPEAK_SHARE >= self.every
 
     @property
     def me(self) -> int:

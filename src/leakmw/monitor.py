@@ -434,17 +434,19 @@ class Monitor:
         pipeline, asked = self._pipeline, self._arrivals.questions()
         if pipeline is None:
             return None
+        ends = bool(self._farewells)
         try:
             pipeline.tick(asked=bool(asked))
             self._step = pipeline.step
             self._relay.turn(pipeline.fleet)
-            if self._farewells:
+            if ends:
                 pipeline.fleet.part()
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("store", error)
         for one in asked:
             self._arrivals.settle(one, None)
-        self._farewells.settle(None, None)
+        if ends:
+            self._farewells.settle(None, None)
         if pipeline.fleet.alone:
             return None
         return ANSWER_SECONDS if self._relay.busy else TICK_SECONDS

@@ -5,6 +5,9 @@ from __future__ import annotations
 AT_ONCE = 12
 """Snapshots that are taken whatever they cost: a leak that begins with the app is one by then."""
 
+LEAST_AT_ONCE = 4
+"""The same of one of many workers: their windows add up."""
+
 SHARE = 0.005
 """Part of the process's CPU time that snapshots and reports may take from then on."""
 
@@ -45,15 +48,17 @@ class Pace:
         """Its report is made."""
         self._cost = own - self._began
 
-    def affords(self, used: float, process: float) -> bool:
+    def affords(self, used: float, process: float, workers: int = 1) -> bool:
         """Say whether another one can be afforded by now.
 
         Args:
             used: What all of leakmw has used so far, samples included.
 
             process: What the whole process has.
+
+            workers: Those that take snapshots side by side, this one included.
         """
-        if self._taken < AT_ONCE:
+        if self._taken < max(LEAST_AT_ONCE, AT_ONCE // workers):
             return True
         share = SHARE if used <= self._most * process else LEAST_SHARE
         return self._cost <= share * (process - self._process)

@@ -170,7 +170,9 @@ class Pipeline:
         if visits < max(1, every, self._tracer.least_visits):
             return False
         return (
-            self._pace is None or self._pace.affords(*self._used()) or self._reporting.in_question
+            self._pace is None
+            or self._pace.affords(*self._used(), self.fleet.size)
+            or self._reporting.in_question
         )
 
     def report(self, last: Snapshot, *, wanted: bool) -> None:

@@ -103,9 +103,10 @@ class Relay:
                 self._tickets.settle(errand, None)
             return
         try:
-            self._send(fleet, commands)
-            self._fetch(commands)
-            self._leave(commands)
+            if self.busy:
+                self._send(fleet, commands)
+                self._fetch(commands)
+                self._leave(commands)
             self._take(commands, fleet.me)
         except SnapshotError as error:
             self._failed("store", error)

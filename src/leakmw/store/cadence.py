@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import sqlite3
@@ -24,8 +24,20 @@ LEAST_LIFE = 100
 """Visits that a life must have had to count."""
 
 
-def cadence(connection: sqlite3.Connection, release: str, most: int) -> int:
-    """Return after how many visits a snapshot tells most.
+class Cadence(NamedTuple):
+    """When snapshots are taken.
+
+    Attributes:
+        every: Visits after which one tells most.
+        workers: Those alive of this version, which take them side by side.
+    """
+
+    every: int
+    workers: int
+
+
+def cadence(connection: sqlite3.Connection, release: str, most: int) -> Cadence:
+    """Return after how many visits a snapshot tells most, and who else takes some.
 
     Where workers are ended after some thousand requests it must be few, and where many add their
     windows it may be.
@@ -51,4 +63,4 @@ def cadence(connection: sqlite3.Connection, release: str, most: int) -> int:
     shorter = most // 2 if alive >= MANY else most
     if len(lives) == LIVES:
         shorter = min(shorter, int(median(lives)) // WINDOWS_PER_LIFE)
-    return max(1, min(most, max(LEAST_WINDOW, shorter)))
+    return Cadence(max(1, min(most, max(LEAST_WINDOW, shorter))), max(1, alive))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from leakmw.records import WorkerStatus
 from leakmw.store import profiles
-from leakmw.store.cadence import cadence
+from leakmw.store.cadence import Cadence, cadence
 from leakmw.store.codec import decoded, encoded
 from leakmw.store.failure import FullError, StoreError
 from leakmw.store.profiles import Stacks
@@ -299,7 +299,7 @@ class SharedStore:
         """
         self.view = read(self._database)
 
-    def every(self, most: int) -> int:
+    def cadence(self, most: int) -> Cadence:
         """Return after how many visits a snapshot tells most, at *most* that many.
 
         Raises:
