@@ -44,7 +44,8 @@ _UVICORN = ("uvicorn", "--log-level", "warning", "--timeout-keep-alive", "600", 
 COMMANDS = {
     "gunicorn sync": _GUNICORN,
     "gunicorn gthread": (*_GUNICORN, "--threads", "4"),
-    "gunicorn fleet": (*_GUNICORN, "--workers", str(WORKERS)),
+    # without a timeout, as it may be stopped for a while
+    "gunicorn fleet": (*_GUNICORN, "--workers", str(WORKERS), "--timeout", "0"),
     "uvicorn": (*_UVICORN, "--loop", "asyncio", "--http", "h11"),
     "uvicorn[standard]": (*_UVICORN, "--loop", "uvloop", "--http", "httptools"),
 }
