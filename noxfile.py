@@ -44,6 +44,8 @@ PART = [
     *("test_gc", "test_set", "test_coroutines", "test_asyncio.test_tasks", "test_thread"),
     *("test_json", "test_pickle", "test_sqlite3", "test_re", "test_bytes"),
 ]
+# servers that are started a hundred times over do not each compile what they import
+COMPILED = "--compile-bytecode"
 # with one more worker after a crash, pytest-xdist waits for ever
 IN_PARALLEL = ["--numprocesses", "auto", "--max-worker-restart", "0"]
 PARALLEL = [*IN_PARALLEL, "--dist", "loadfile"]
@@ -52,7 +54,7 @@ MOST = [*IN_PARALLEL, "--dist", "worksteal", *(f"--ignore={file}" for file in (E
 
 
 def install(session: nox.Session, group: str, *others: str) -> None:
-    """Install a dependency group of ``pyproject.toml``, and *others*."""
+    """Install a dependency group of ``pyproject.toml``, and *others*: requirements or options."""
     session.install(*nox.project.dependency_groups(PYPROJECT, group), *others)
 
 
@@ -121,14 +123,14 @@ def wheel(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def examples(session: nox.Session) -> None:
     """Check that the leaks of the example apps are found, and nothing else."""
-    install(session, "tests", built_wheel())
+    install(session, "tests", COMPILED, built_wheel())
     session.run("pytest", *IN_PARALLEL, EXAMPLES, *session.posargs)
 
 
 @nox.session(requires=["build"])
 def once(session: nox.Session) -> None:
     """Test what takes its time and is the same on each Python: servers, terminals, forks."""
-    install(session, "tests", built_wheel())
+    install(session, "tests", COMPILED, built_wheel())
     session.run("pytest", *PARALLEL, *ONCE, *session.posargs)
 
 
@@ -146,7 +148,7 @@ def oldest(session: nox.Session) -> None:
 @nox.session(python=PYTHONS, requires=["build"])
 def tests(session: nox.Session) -> None:
     """Test what is built, not the source tree; arguments after ``--`` go to pytest."""
-    install(session, "tests", built_sdist())
+    install(session, "tests", COMPILED, built_sdist())
     session.run("leakmw", "doctor")
     session.run("pytest", *MOST, *session.posargs)
 

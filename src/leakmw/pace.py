@@ -15,7 +15,7 @@ MOST_BESIDE = 0.004
 """Part of it, beside what samples may take, that all of leakmw may have taken so far. A process
 pays for its first snapshots with later ones that it puts off."""
 
-LEAST_SHARE = 0.001
+LEAST_SHARE = 0.0005
 """Part of it that they may take even then."""
 
 

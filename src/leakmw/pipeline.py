@@ -152,7 +152,8 @@ class Pipeline:
     @property
     def step(self) -> int:
         """Visits after which there may be something to do."""
-        return max(1, self.fleet.every // (GLANCES if self._glances.wanted else 2))
+        parts = GLANCES if self._glances.wanted else 1 if self._number else 2
+        return max(1, self.fleet.every // parts)
 
     def glance(self) -> None:
         """Look at the C heap, if that may tell whose growth there is."""
