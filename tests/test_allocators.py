@@ -83,7 +83,7 @@ def test_what_c_takes_and_frees_is_seen_to_the_block() -> None:
     assert 20_000_000 <= kept.used - before.used - 160 * MIB <= 20_000_000 * 1.05 + MIB
     assert 160 * MIB <= kept.mapped - before.mapped <= 161 * MIB
     assert abs(after.used - before.used) < MIB
-    assert after.mapped == before.mapped
+    assert abs(after.mapped - before.mapped) < MIB  # Python may have mapped some for itself
 
 
 @pytest.mark.skipif(not forked.AVAILABLE, reason="it is tried in a forked child")
