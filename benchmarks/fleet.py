@@ -57,19 +57,14 @@ def awake(server: Server) -> Iterator[None]:
     try:
         yield
     finally:
-        for one in family(server):
+        for one in server.family():
             one.suspend()
 
 
 def resume(server: Server) -> None:
     """Let a stopped server go on."""
-    for one in family(server):
+    for one in server.family():
         one.resume()
-
-
-def family(server: Server) -> list[psutil.Process]:
-    """Return the server and its workers."""
-    return [server.process, *server.process.children(recursive=True)]
 
 
 def wait_until_idle(server: Server) -> None:
@@ -82,7 +77,7 @@ def wait_until_idle(server: Server) -> None:
 
 def on_all_cores(server: Server) -> None:
     """Let the workers run where there is room: this rate takes more than one core."""
-    for process in family(server):
+    for process in server.family():
         process.cpu_affinity(CORES)
 
 

@@ -78,10 +78,13 @@ class Server:
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
+    def family(self) -> list[psutil.Process]:
+        """Return the server and its workers."""
+        return [self.process, *self.process.children(recursive=True)]
+
     def cpu_seconds(self) -> float:
         """Return the CPU time of all its processes, those that have ended included."""
-        running = [self.process, *self.process.children(recursive=True)]
-        return sum(_own_cpu_seconds(one.pid) + _ended_cpu_seconds(one) for one in running)
+        return sum(_own_cpu_seconds(one.pid) + _ended_cpu_seconds(one) for one in self.family())
 
 
 @contextmanager

@@ -64,7 +64,7 @@ SPEAK_SHARE = 10
 first snapshot, and the next one must know."""
 
 SPEAK_SECONDS = 30.0
-"""The same where nobody visits, and once there is a snapshot: it takes some 2 ms."""
+"""The same where nobody visits, and once there is a snapshot: it takes about 1 ms."""
 
 AGAIN_SECONDS = 1.0
 """After which it is looked whether it is a worker's turn, where it was another's."""
@@ -267,14 +267,18 @@ class Fleet:
             self._hear(shared)
         if self._again is None or time.monotonic() < self._again:
             return False
+        return self._has_turn(shared)
+
+    def _has_turn(self, shared: SharedStore) -> bool:
+        """Say whether it is this worker's turn at last; if not, when to ask again, if at all."""
         seconds = self._done(shared.turn_in, AGAIN_SECONDS)
-        if seconds == math.inf:
-            self._again = None
-            self._known = self._done(shared.remembered, self._known)
-        elif seconds > 0:
-            self._again = time.monotonic() + seconds
-        else:
+        if seconds == 0:
             return self._planned(self._done(shared.has_turn, fallback=False))
+        if seconds < math.inf:
+            self._again = time.monotonic() + seconds
+            return False
+        self._again = None  # somebody else has reported on all that this worker has told
+        self._known = self._done(shared.remembered, self._known)
         return False
 
     def part(self) -> None:

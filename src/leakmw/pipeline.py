@@ -152,8 +152,12 @@ class Pipeline:
     @property
     def step(self) -> int:
         """Visits after which there may be something to do."""
-        parts = GLANCES if self._glances.wanted else 1 if self._number else 2
-        return max(1, self.fleet.every // parts)
+        return max(1, self._window // (GLANCES if self._glances.wanted else 1))
+
+    @property
+    def _window(self) -> int:
+        """Visits until the next snapshot; half as many until the first one."""
+        return self.fleet.every if self._number else self.fleet.every // 2
 
     def glance(self) -> None:
         """Look at the C heap, if that may tell whose growth there is."""
@@ -167,8 +171,7 @@ class Pipeline:
         Where nothing grows, and nobody has said how often, a later one waits until it can be
         afforded.
         """
-        every = self.fleet.every if self._number else self.fleet.every // 2
-        if visits < max(1, every, self._tracer.least_visits):
+        if visits < max(1, self._window, self._tracer.least_visits):
             return False
         return (
             self._pace is None

@@ -33,7 +33,7 @@ class Commands:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._bell = Bell(database.file)
-        self._heard: Sound | object = object()
+        self._heard: Sound | object = object()  # unlike any sound: it looks once
 
     def leave(self, workers: Sequence[int], request: Request) -> list[int]:
         """Leave *request* for each of *workers*, by their ids; return the ids of the commands.
