@@ -5,8 +5,9 @@ python benchmarks/fleet.py [--minutes 10] [--rate 2000] [--turn 20] [--app hello
 Two fleets, one of the bare app, one with leakmw at its defaults and one store, are visited in
 turns; the one that is not is stopped meanwhile, so that each lives for as long as it serves. A
 request is sent when its time has come, whether or not the last one was answered, and its wait
-counts from then. Exits with 1 if leakmw took more than its `overhead` and half a per cent of the
-CPU time of the fleet, or if its slowest request took 10 ms more than the slowest of the bare app.
+counts from then. The one slowest of a million is chance; the slowest of each turn tell more. Exits
+with 1 if leakmw took more than its `overhead` and half a per cent of the CPU time of the fleet, or
+if the slowest of a turn took 10 ms more, in the middle, than that of the bare app.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from traffic import Load
 from leakmw.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from servers import Server
 
@@ -96,12 +97,13 @@ def own_shares(server: Server) -> list[tuple[float, float]]:
     ]
 
 
-def row(name: str, waits: Iterable[float], cpu: Sequence[float]) -> tuple[str, ...]:
-    """Return a row of the table."""
-    every = [1000 * wait for wait in waits]
+def row(name: str, turns: Sequence[Sequence[float]], cpu: Sequence[float]) -> tuple[str, ...]:
+    """Return a row of the table; *turns* has the waits in each."""
+    every = [1000 * wait for waits in turns for wait in waits]
     cuts = quantiles(every, n=1000)
     figures = (cuts[499], cuts[989], cuts[998], max(every))
-    return (name, Spread.of(cpu).shown(0), *(f"{one:,.2f}" for one in figures))
+    slowest = Spread.of([1000 * max(waits) for waits in turns]).shown(1)
+    return (name, Spread.of(cpu).shown(0), *(f"{one:,.2f}" for one in figures), slowest)
 
 
 def main() -> int:
@@ -113,7 +115,7 @@ def main() -> int:
     parser.add_argument("--app", default="hello_flask")
     options = parser.parse_args()
     cpu: dict[str, list[float]] = {name: [] for name in VARIANTS}
-    waits: dict[str, list[float]] = {name: [] for name in VARIANTS}
+    waits: dict[str, list[list[float]]] = {name: [] for name in VARIANTS}
     with ExitStack() as stack:
         stack.enter_context(on_core(CORES[0]))
         visited, servers = {}, {}
@@ -133,11 +135,11 @@ def main() -> int:
             for name in VARIANTS if turn % 2 else reversed(VARIANTS):
                 seconds, took = next(visited[name])
                 cpu[name].append(1e6 * seconds / len(took))
-                waits[name].extend(took)
+                waits[name].append(took)
         with awake(servers["leakmw"]):
             shares = own_shares(servers["leakmw"])
     rows = [row(name, waits[name], cpu[name]) for name in VARIANTS]
-    head = ("", "µs of CPU per request", "half answered in, ms", "99 %", "99.9 %", "all")
+    head = ("", "µs of CPU per request", "half within, ms", "99 %", "99.9 %", "all", "a turn")
     print(f"{WORKERS} workers, {options.rate:,.0f} requests a second. {machine()}\n")
     print(table(head, rows))
     ratios = [one / base for one, base in zip(cpu["leakmw"], cpu["bare"], strict=True)]
@@ -145,7 +147,8 @@ def main() -> int:
     whole = sum(seconds * share for seconds, share in shares) / sum(one for one, _ in shares)
     by_worker = Spread.of([share for _, share in shares]).shown(4)
     print(f"Part that leakmw took for itself: {whole:.4f}, by worker {by_worker}.")
-    late = max(waits["leakmw"]) - max(waits["bare"])
+    slowest = {name: Spread.of([max(took) for took in waits[name]]).median for name in VARIANTS}
+    late = slowest["leakmw"] - slowest["bare"]
     return int(whole > MOST_SHARE or late > MOST_SECONDS)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from leakmw.analysis.series import Place, collect, comparable
 from leakmw.records import Birth, Frame, Span
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.conftest import History
 
 VISITS = {"GET /a": 1, "GET /b": 1}
@@ -101,8 +105,13 @@ def test_only_snapshots_that_were_grouped_alike_are_compared(history: History) -
     assert list(comparable(history.snapshots)) == history.snapshots[2:]
 
 
-def recyclable(history: History, plain: int, recycled: int) -> list[Place]:
-    """Return the places of what one line made, in so many bytes of either kind."""
+def recyclable(
+    history: History, plain: int, recycled: int, *, windows: Sequence[int] = (6, 7)
+) -> list[Place]:
+    """Return the places of what one line made, in so many bytes of either kind.
+
+    The latter were born in the windows 6 and 7, the former in *windows*; 5 to 8 are compared.
+    """
     history.snapshots.clear()
     for scale in (1, 2):
         history.add({"views.py:15": 100}, VISITS, views=VIEWS)
@@ -113,13 +122,12 @@ def recyclable(history: History, plain: int, recycled: int) -> list[Place]:
                 bytes=scale * size,
                 endpoint="GET /a",
                 recyclable=kind,
-                births=(Birth(1, scale * size, 1, 1),),
+                births=tuple(Birth(one, scale * size // len(born), 1, 1) for one in born),
             )
-            for size, kind in ((plain, False), (recycled, True))
+            for size, kind, born in ((plain, False, windows), (recycled, True, (6, 7)))
         )
-        window = 5 + scale
         object.__setattr__(
-            history.snapshots[-1], "trace", trace._replace(rows=rows, window=window)
+            history.snapshots[-1], "trace", trace._replace(rows=rows, window=2 + 3 * scale)
         )
     return [series.place for series in collect(history.snapshots)]
 
@@ -131,3 +139,12 @@ def test_dicts_that_stay_without_what_is_in_them_may_be_anybodys(history: Histor
     alone = {place.recycled: place for place in recyclable(history, 100, 2000)}
     assert alone[False].endpoints == frozenset({"GET /a"})
     assert (alone[True].endpoints, alone[True].in_visit) == (frozenset(), None)
+
+
+@pytest.mark.parametrize("windows", [(4, 5), (7,)], ids=["the start", "requests in flight"])
+def test_what_has_stayed_for_another_reason_tells_nothing_of_dicts(
+    history: History, windows: Sequence[int]
+) -> None:
+    """What a server keeps for itself stands at the same line of the app, which has but one."""
+    places = recyclable(history, 1000, 2000, windows=windows)
+    assert {place.recycled for place in places} == {False, True}

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as tuned
 from hypothesis import strategies as st
 
+from leakmw.fleet import SPEAK_SECONDS
 from leakmw.records import (
     Finding,
     Frame,
@@ -536,7 +537,7 @@ def test_workers_are_told_apart_and_their_ends_noticed(
     with opened().reading() as connection:
         ended = connection.execute("SELECT pid FROM worker WHERE ended_at IS NOT NULL").fetchall()
     assert ended == [(71,)]
-    assert STRANGE_SECONDS > 30
+    assert STRANGE_SECONDS > 2 * SPEAK_SECONDS
     assert last_words(opened(), view.named("72")[0]) is not None
     assert view.named("99") == []
 

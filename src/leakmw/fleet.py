@@ -63,7 +63,7 @@ SPEAK_SHARE = 10
 """Part of a window after which a worker tells how many visits it has had: it may end before its
 first snapshot, and the next one must know."""
 
-SPEAK_SECONDS = 30.0
+SPEAK_SECONDS = 60.0
 """The same where nobody visits, and once there is a snapshot: it takes about 1 ms."""
 
 AGAIN_SECONDS = 1.0

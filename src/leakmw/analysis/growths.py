@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from leakmw.analysis.fragmentation import Idle
     from leakmw.analysis.survival import Survival
     from leakmw.analysis.verdicts import Judgement
-    from leakmw.records import Glance
+    from leakmw.records import Frame, Glance
 
 MOST_SITES = 100
 """Sites listed between two snapshots."""
@@ -61,6 +61,11 @@ class Candidate(NamedTuple):
     def grows(self) -> bool:
         """Whether it has not stopped."""
         return self.judgement.verdict in {Verdict.LEAK, Verdict.SUSPECT}
+
+    @property
+    def place(self) -> tuple[str, Frame | None]:
+        """What names it to a user."""
+        return self.growth.endpoint, self.growth.site
 
     def noting(self, said: str) -> Candidate:
         """Return it with one more sentence of evidence, after the first."""
@@ -160,7 +165,9 @@ def judged(several: Sequence[Seen]) -> list[Candidate]:
 def _worst(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     found = _explained([one for one in candidates if one.judgement.verdict is not None])
     found.sort(key=lambda one: (RANK[one.judgement.verdict], -one.bytes_per_second))
-    return tuple(found[:MOST_CANDIDATES])
+    # of what is recycled at a line and what is not, the worse stands for both
+    worst = {one.place: one for one in reversed(found)}
+    return tuple([one for one in found if worst[one.place] is one][:MOST_CANDIDATES])
 
 
 def _seen(snapshots: Sequence[Snapshot]) -> Seen:
@@ -220,10 +227,13 @@ def compare(
 
 
 def _merged(shares: Iterable[Share]) -> list[Share]:
-    """Add up the places of one (endpoint, site); what holds most speaks for them."""
-    groups: dict[tuple[str, object], list[Share]] = defaultdict(list)
+    """Add up the places of one (endpoint, site); what holds most speaks for them.
+
+    What Python recycles stays apart: it says nothing of the others, nor they of it.
+    """
+    groups: dict[object, list[Share]] = defaultdict(list)
     for share in shares:
-        groups[share.endpoint, share.place.site].append(share)
+        groups[key(share)].append(share)
     merged = []
     for group in groups.values():
         first = max(group, key=lambda share: abs(sum(share.bytes)))

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 _Key = tuple["Traceback", "str | None", "bool | None", bool]
 """Path, endpoint, in-visit and recyclable of a row: what tells rows of one trace apart."""
 
+_Compared = tuple["int | None", "int | None"]
+"""Windows that ended with the first and the last snapshot, where births are known."""
+
 LEAST_BACKING = 0.25
-"""Of what Python recycles, what else must have stayed at the same place to say that it is there
-that such objects are kept."""
+"""Of what Python recycles, what else must have stayed at the same place, window by window, to say
+that it is there that such objects are kept."""
 
 
 class Place(NamedTuple):
@@ -85,9 +88,10 @@ def collect(snapshots: Sequence[Snapshot]) -> list[Series]:
     ]
     places: dict[Place, list[_Key]] = defaultdict(list)
     seen: set[_Key] = set()
+    compared = snapshots[0].trace.window, snapshots[-1].trace.window
     for rows in levels:
         for key in rows.keys() - seen:
-            recycled = _is_recycled(key, levels[-1], snapshots[-1].trace.window)
+            recycled = _is_recycled(key, levels[-1], compared)
             places[views.place(rows[key], recycled=recycled)].append(key)
         seen |= rows.keys()
     newest = [one.trace.window for one in snapshots if one.trace.window is not None]
@@ -105,19 +109,26 @@ def _standing(snapshots: Sequence[Snapshot]) -> set[int]:
     return {id(row) for row in snapshots[-1].trace.rows if id(row) in shared and not row.births}
 
 
-def _is_recycled(key: _Key, latest: Mapping[_Key, Row], newest: int | None) -> bool:
+def _is_recycled(key: _Key, latest: Mapping[_Key, Row], compared: _Compared) -> bool:
     """Say whether others than those who made the objects of a row may have them now."""
     path, endpoint, in_visit, recyclable = key
     if not recyclable:
         return False
-    backing = _outlived(latest.get((path, endpoint, in_visit, False)), newest)
-    return backing < LEAST_BACKING * max(1, _outlived(latest.get(key), newest))
+    alone = _outlived(latest.get((path, endpoint, in_visit, False)), compared)
+    # what came in one window only may be in flight: a connection, say, that is still open
+    backing = sum(alone) - max(alone, default=0)
+    return backing < LEAST_BACKING * sum(_outlived(latest.get(key), compared))
 
 
-def _outlived(row: Row | None, newest: int | None) -> int:
-    """Return what a row has of windows before the newest."""
-    births = () if row is None else row.births
-    return sum(birth.bytes for birth in births if birth.window != newest)
+def _outlived(row: Row | None, compared: _Compared) -> list[int]:
+    """Return what a row has of each window compared in which anything was born, but the newest.
+
+    What stands there since before, as what a server has made at its start, says nothing of growth.
+    """
+    first, newest = compared
+    if row is None or first is None or newest is None:
+        return []
+    return [birth.bytes for birth in row.births if first < birth.window < newest]
 
 
 def _series(

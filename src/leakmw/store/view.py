@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 LISTED = 64
 """Workers that are listed."""
 
-STRANGE_SECONDS = 120.0
+STRANGE_SECONDS = 240.0
 """Silence after which a worker on another host, where nobody can look, counts as ended."""
 
 
