@@ -14,8 +14,10 @@ from leakmw.analysis.growths import MOST_SITES, analyse, compare
 from leakmw.records import (
     BACKGROUND,
     MAX_SNAPSHOTS,
+    Birth,
     Finding,
     Frame,
+    Row,
     SnapshotError,
     Span,
     Traceback,
@@ -56,6 +58,44 @@ def shop(history: History, windows: int = 8) -> None:
         )
 
 
+def served(history: History, *, leaks: bool) -> None:
+    """Fill *history*: a server's line has requests in flight, and makes dicts that others keep."""
+    for window in range(1, 12):
+        history.add(
+            {"/srv/server.py:9": 100, "/srv/a.py:5": 200_000 * window * leaks},
+            dict.fromkeys(VIEWS, 1000 * window),
+            views=VIEWS,
+        )
+        last = history.snapshots[-1]
+        flying, leaking = last.trace.rows
+        rows = (
+            in_births(flying, {window: 500_000 if window == 11 else 90_000}),
+            in_births(flying, dict.fromkeys(range(1, window + 1), 20_000), recyclable=True),
+            in_births(leaking, dict.fromkeys(range(1, window + 1), 200_000 * leaks)),
+        )
+        trace = last.trace._replace(rows=rows[: 3 if leaks else 2], window=window)
+        object.__setattr__(last, "trace", trace)
+
+
+def in_births(row: Row, windows: dict[int, int], *, recyclable: bool = False) -> Row:
+    """Return *row* with so many bytes born in each window, as samples of 10,000 say them."""
+    births = tuple(
+        Birth(window, size, size // 100, size // 10_000, 1e4 * size, size)
+        for window, size in windows.items()
+    )
+    size = sum(windows.values())
+    in_visit = row.path[-1].file != "/srv/server.py"
+    return row._replace(
+        bytes=size,
+        blocks=size // 100,
+        births=births,
+        variance=1e4 * size,
+        recyclable=recyclable,
+        endpoint="GET /a" if in_visit else None,
+        in_visit=in_visit,
+    )
+
+
 def found(history: History, **settings: Any) -> tuple[Finding, ...]:
     """Return the findings of *history*."""
     return findings(analyse(history.snapshots), Settings.load(**settings), described)
@@ -69,6 +109,20 @@ def test_findings_come_worst_first(history: History) -> None:
         (Verdict.LEAK, Frame("a.py", 5, "view")),
         (Verdict.SETTLED, Frame("b.py", 7, "view")),
     ]
+
+
+def test_a_line_that_makes_what_python_hands_on_is_no_finding_beside_the_leak(
+    history: History,
+) -> None:
+    """However much else is in flight there, which comes and goes; alone it is suspected."""
+    served(history, leaks=True)
+    (only,) = found(history)
+    assert only.growth.site == Frame("a.py", 5, "view")
+    history.snapshots.clear()
+    served(history, leaks=False)
+    (recycled,) = found(history)
+    assert recycled.verdict is Verdict.SUSPECT
+    assert any("Python hands such objects on" in said for said in recycled.evidence)
 
 
 def test_a_finding_states_its_growth(history: History) -> None:
