@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from leakmw.pace import AT_ONCE, LEAST_AT_ONCE, LEAST_SHARE, SHARE, Pace
+from leakmw.pace import AT_ONCE, LEAST_AT_ONCE, LEAST_PRESSING, LEAST_SHARE, SHARE, Pace, presses
+from leakmw.records import Estimate, Growth
 
 OVERHEAD = 0.01
 
@@ -52,3 +53,18 @@ def test_a_snapshot_without_a_report_delays_none() -> None:
     pace = taken(AT_ONCE, cost=1.0)
     pace.begin(0.0, 0.0)
     assert pace.affords(0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("per_request", "pressing"),
+    [(LEAST_PRESSING, True), (LEAST_PRESSING / 8, False), (None, True)],
+)
+def test_what_hardly_grows_can_wait_for_its_verdict(
+    *, per_request: float | None, pressing: bool
+) -> None:
+    """Until its snapshots can be afforded; what is not known by request cannot."""
+    estimate = None if per_request is None else Estimate(per_request, 0.0, None)
+    growth = Growth(
+        endpoint="GET /a", visits=1000, bytes=10_000, blocks=100, bytes_per_request=estimate
+    )
+    assert presses(growth) is pressing

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leakmw.records import Growth
+
 AT_ONCE = 12
 """Snapshots that are taken whatever they cost: a leak that begins with the app is one by then."""
 
@@ -17,6 +22,16 @@ pays for its first snapshots with later ones that it puts off."""
 
 LEAST_SHARE = 0.0005
 """Part of it that they may take even then."""
+
+LEAST_PRESSING = 10.0
+"""Bytes per request by which a suspect must grow to have more snapshots taken than are affordable.
+With less, ten million requests take 100 MB."""
+
+
+def presses(suspected: Growth) -> bool:
+    """Say whether it must soon be known whether this is a leak."""
+    per_request = suspected.bytes_per_request
+    return per_request is None or per_request.estimate >= LEAST_PRESSING
 
 
 class Pace:

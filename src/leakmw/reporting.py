@@ -16,6 +16,7 @@ from leakmw.analysis.growths import joined
 from leakmw.analysis.history import History, standing
 from leakmw.analysis.native_findings import with_company
 from leakmw.meters import summed
+from leakmw.pace import presses
 from leakmw.records import Report, State, Verdict
 from leakmw.tracers.functions import described
 
@@ -73,11 +74,11 @@ class Reporting:
 
     @property
     def in_question(self) -> bool:
-        """Whether something grows of which nobody knows yet whether it is a leak."""
+        """Whether something grows of which nobody knows yet whether it is a leak, and presses."""
         known = self._fleet.known.values()
-        return any(finding.verdict is Verdict.SUSPECT for finding in self._found) or any(
-            one.state is State.SUSPECTED for one in known
-        )
+        suspected = [one.finding for one in known if one.state is State.SUSPECTED]
+        found = [one for one in self._found if one.verdict is Verdict.SUSPECT]
+        return any(presses(one.growth) for one in (*found, *suspected))
 
     def report(self, last: Snapshot, *, wanted: bool = False) -> None:
         """Report on this worker, and on all of them if it is its turn.
