@@ -118,7 +118,7 @@ def wait(monitor: Monitor) -> None:
     patience = time.monotonic() + 20
     while monitor._background is not None and time.monotonic() < patience:
         calls = monitor._background._calls
-        behind = monitor._finished - monitor._seen >= 2 * monitor._step
+        behind = monitor._finished() - monitor._seen >= 2 * monitor._step
         if calls.empty() and not monitor._unsaid and not behind:
             return
         if calls.empty() and monitor._failures and not monitor._unsaid:

@@ -104,17 +104,15 @@ class LeakMiddleware:
         # This frame is below all that the app allocates, and tracemalloc looks its line up each
         # time, in a time that grows with what stands before the call.
         visit = self._enter(scope)
-        if visit is None:
+        if visit is not None:
+            try:
+                await self.app(scope, receive, send)
+            finally:
+                if visit.endpoint is None:
+                    visit.endpoint = self._routes.evident(scope, self._known)
+                self.monitor.finish(visit, scope)
+        else:
             await self._aside(scope, receive, send)
-            return
-        if self._by_path and visit.endpoint is None:
-            send = _noticing(scope, send)
-        try:
-            await self.app(scope, receive, send)
-        finally:
-            if visit.endpoint is None:
-                visit.endpoint = self._routes.evident(scope, self._known)
-            self.monitor.finish(visit, scope)
 
     def _enter(self, scope: Scope) -> Visit | None:
         """Return the visit that begins; ``None`` where there is more to it."""
@@ -122,10 +120,13 @@ class LeakMiddleware:
             return None
         if self._admin is not None and self._admin.path in scope["path"]:
             return None
-        visit = self.monitor.begin(scope)
-        if visit is not None and self._by_path:
-            path = path_of(scope) if scope.get("root_path") else scope["path"]
-            visit.endpoint = self._known.get(path, UNSEEN).get(scope["method"])
+        if not self._by_path:
+            return self.monitor.begin(scope)
+        path = path_of(scope) if scope.get("root_path") else scope["path"]
+        tally = self._known.get(path, UNSEEN).get(scope["method"])
+        visit = self.monitor.begin(scope) if tally is not None else None
+        if visit is not None:
+            visit.endpoint = tally
         return visit
 
     async def _aside(self, scope: Scope, receive: Receive, send: Send) -> None:

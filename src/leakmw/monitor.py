@@ -31,7 +31,7 @@ from leakmw.records import (
 from leakmw.relay import Relay
 from leakmw.tickets import POLL_SECONDS, Tickets
 from leakmw.visits.current import CURRENT, OURS
-from leakmw.visits.endpoints import Endpoints
+from leakmw.visits.endpoints import STRIDE, Endpoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -118,8 +118,9 @@ class Monitor:
 
     def _forget(self) -> None:
         self._step = max(1, self._settings.every // 2)  # the first snapshot comes after so many
-        self._begun = 0
-        self._finished = 0
+        self._flying = 0
+        self._counted = 0  # visits until the last stride's end
+        self._left = self._stride = min(STRIDE, self._step)
         self._seen = 0
         self._tickets = Tickets("snapshot")
         self._questions = Tickets("answer")
@@ -154,7 +155,7 @@ class Monitor:
             request.pop(ROUTE_KEY, None)
         if self._pid != process.pid:
             self._settle_in()
-        self._begun += 1
+        self._flying += 1
         if self._follows:
             outer = CURRENT.get()
             if outer is not None and not outer.finished:
@@ -181,10 +182,15 @@ class Monitor:
         if tally is None:
             tally = self._named(request) or self._endpoints.named(UNMATCHED)
             visit.endpoint = tally
-        tally.visits += 1
-        self._finished = finished = self._finished + 1
-        if finished % self._step == 0:
-            self._wake()
+        rest = tally.rest + 1
+        if rest == STRIDE:
+            tally.strides += 1
+            rest = 0
+        tally.rest = rest
+        self._flying -= 1
+        self._left = left = self._left - 1
+        if left == 0:
+            self._end_stride()
 
     def _named(self, request: Mapping[str, Any] | None) -> Tally | None:
         if request is None:
@@ -196,6 +202,21 @@ class Monitor:
         except Exception as error:  # noqa: BLE001  # naming must never reach the request
             self.failed("endpoint", error)
             return None
+
+    def _end_stride(self) -> None:
+        """Begin to count anew, up to the visit that is to wake the thread at the latest."""
+        counted = self._counted + self._stride
+        until = self._step - counted % self._step
+        stride = min(STRIDE, until)
+        # in one go: nothing here lets another thread run, which may have ended a visit before
+        self._counted = counted
+        self._stride = stride
+        self._left += stride
+        if until == self._step:
+            self._wake()
+
+    def _finished(self) -> int:
+        return self._counted + self._stride - self._left
 
     def _settle_in(self) -> None:
         """Start anew in this process: the thread and the history stayed in the parent."""
@@ -401,7 +422,8 @@ class Monitor:
     def _work(self) -> None:
         outcome: Snapshot | Failure | None = None
         # the visit that was to wake this thread: some more have ended meanwhile
-        finished = self._finished - self._finished % self._step
+        finished = self._finished()
+        finished -= finished % self._step
         try:
             pipeline = self._built()
             pipeline.start()
@@ -501,7 +523,7 @@ class Monitor:
 
     def _in_flight(self) -> int:
         # a visit that began before a fork may end after it, too
-        return max(0, self._begun - self._finished)
+        return max(0, self._flying)
 
     def _speak(self) -> None:
         """Say the failures that nobody has said yet."""
