@@ -1,6 +1,6 @@
 """What a request of each leak of the zoo keeps, to be stated beside the case.
 
-python benchmarks/leak_weights.py [--cases tiny]
+python benchmarks/leak_weights.py [--cases tiny] [--requests 1500]
 
 It is the bytes that tracemalloc sees at the lines where the leak is born. Each case runs in a
 process of its own: all of them take about half an hour on two cores.
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 from servers import APPS
@@ -34,7 +35,7 @@ REQUESTS = 1500
 """Of the endpoint that leaks, of which the first third is left out."""
 
 
-def bytes_per_request(case: Case) -> float:
+def bytes_per_request(case: Case, requests: int) -> float:
     """Return the bytes born at the lines of *case* that a request of its endpoint adds."""
     tracemalloc.start(FRAMES)
     shop = Shop(case.framework)
@@ -42,13 +43,13 @@ def bytes_per_request(case: Case) -> float:
     mix = Mix(
         list(shop.views),
         case.shares,
-        round(REQUESTS / case.share(len(shop.views))),
+        round(requests / case.share(len(shop.views))),
         shifting=case.shifting,
     )
     step = stepper(shop.app(), mix, LOOK_EVERY, speaks_asgi=shop.speaks_asgi)
     marks: list[tuple[int, int]] = []
-    for requests in (REQUESTS // 3, REQUESTS):
-        while mix.sent[case.path] < requests:
+    for mark in (requests // 3, requests):
+        while mix.sent[case.path] < mark:
             step()
         gc.collect()
         marks.append((mix.sent[case.path], born(case)))
@@ -66,9 +67,9 @@ def born(case: Case) -> int:
     return total
 
 
-def weighed(case: Case) -> str:
+def weighed(case: Case, requests: int) -> str:
     """Say what was measured, in a process of its own, and what is stated."""
-    command = [sys.executable, __file__, "--one", case.name]
+    command = [sys.executable, __file__, "--one", case.name, "--requests", str(requests)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     measured = done.stdout.strip() or done.stderr.splitlines()[-1]
     return f"{case.name}: {measured}, stated {case.per_request}"
@@ -78,14 +79,16 @@ def main() -> None:
     """Print what was measured beside what is stated."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--cases", default="", help="run those whose name contains this")
+    parser.add_argument("--requests", type=int, default=REQUESTS, help="of the endpoint")
     parser.add_argument("--one", metavar="CASE", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
-        print(f"{bytes_per_request(CASES[options.one]):.0f}")
+        print(f"{bytes_per_request(CASES[options.one], options.requests):.0f}")
         return
     leaks = [case for case in named(options.cases) if case.leaks and case.born]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        print(*pool.map(weighed, leaks), sep="\n")
+        for line in pool.map(partial(weighed, requests=options.requests), leaks):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -188,10 +188,11 @@ def _is_same(file: str, claimed: str) -> bool:
 
 
 def _factor(case: Case, right: list[Claim]) -> float | None:
-    known = [one.per_request for one in right if one.per_request and _is_born(case, one)]
-    if not known or not case.per_request:
+    """Return how far off the bytes per request are, of all lines where the leak is born."""
+    said = sum(one.per_request for one in right if one.per_request and _is_born(case, one))
+    if said <= 0 or not case.per_request:
         return None
-    return max(known[0] / case.per_request, case.per_request / known[0])
+    return max(said / case.per_request, case.per_request / said)
 
 
 def _place(claim: Claim) -> str:
