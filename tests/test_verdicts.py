@@ -401,35 +401,3 @@ def test_what_comes_and_goes_is_hardly_ever_suspect(alive: int) -> None:
             judged(counts[:end]).verdict is Verdict.SUSPECT for end in range(6, len(counts) + 1)
         )
     assert alarms <= 4
-
-
-def extended(sizes: Sequence[float], **known: Any) -> Judgement:
-    """Judge one block that has these sizes, and is moved in each window."""
-    born, died = list(sizes[1:-1]), list(sizes[:-2])
-    ones = [1.0] * len(born)
-    survival = Survival(
-        Turnover(born, died, born, [b**2 + d**2 for b, d in zip(born, died, strict=True)]),
-        Turnover(ones, ones, ones, [2.0 for _ in ones]),
-    )
-    known = {"place": TAGGED, "blocks": [0.0] * (len(sizes) - 1), **known}
-    return verdict(sizes, survival=survival, collections=[*[0.0] * (len(sizes) - 2), 1], **known)
-
-
-def test_a_buffer_that_is_extended_leaks_without_one_new_block() -> None:
-    """It is born anew whenever it is moved, so that nothing of it ever outlives two windows."""
-    sizes = [200_000.0 + 150_000 * window for window in range(10)]
-    assert extended(sizes).verdict is Verdict.LEAK
-    assert extended(sizes[:7]).verdict is Verdict.SUSPECT
-    assert extended(sizes[:4]).verdict is None
-    # what comes and goes, with the request of the moment, and what a few samples only guess at
-    assert extended([200_000.0, 900_000, 300_000, 700_000, 900_000, 400_000]).verdict is None
-    assert extended(sizes, variance=30_000.0**2 * 20).verdict is None
-    assert extended(sizes, blocks=[1.0] * 9).verdict is None
-
-
-def test_a_buffer_that_has_its_size_is_no_leak() -> None:
-    """It grew as long as the answers of this endpoint became larger."""
-    assert extended([100_000.0, 300_000, 600_000, 900_000, *[1_000_000.0] * 9]).verdict not in {
-        Verdict.LEAK,
-        Verdict.SUSPECT,
-    }

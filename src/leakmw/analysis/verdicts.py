@@ -44,12 +44,6 @@ LEAST_BYTES = 4 << 10
 SETTLED_BYTES = 16 << 10
 """Growth below which nobody asks why it stopped."""
 
-FEW_BLOCKS = 2.0
-"""New blocks of a place where nothing but blocks that are there already may have grown."""
-
-SURE_SHARE = 0.05
-"""Standard deviation of a level by which its growth must be known there, as a part of it."""
-
 SPANS = (1, 2, 3)
 """Windows that are added up where growth is estimated: single ones may hold too few samples."""
 
@@ -134,21 +128,9 @@ def looked_at(share: Share, during: Windows) -> tuple[Share, Windows] | None:
 
 def _grown(share: Share, during: Windows) -> _Grown | None:
     if share.survival is not None:
-        lasting = _grown_by_survivors(share, share.survival, during)
-        if lasting or not _is_extended(share):
-            return lasting
-    sizes = SPANS if share.variance or share.survival else (1,)
+        return _grown_by_survivors(share, share.survival, during)
+    sizes = SPANS if share.variance else (1,)
     return next(filter(None, (_grown_in_spans(share, size, during) for size in sizes)), None)
-
-
-def _is_extended(share: Share) -> bool:
-    """Say whether one block grows, or few do: each time that it is moved one is born, one dies."""
-    growth = sum(share.bytes)
-    return (
-        growth >= share.processes * LASTING_BYTES
-        and math.sqrt(share.variance) <= SURE_SHARE * growth
-        and abs(sum(share.blocks)) <= share.processes * FEW_BLOCKS
-    )
 
 
 def _amounts(share: Share, during: Windows) -> Sequence[float]:
