@@ -209,7 +209,7 @@ def cache_that_culls(shop: Shop) -> None:
     shop.add("/locmem", locmem)
 
 
-@innocent("sawtooth", "wsgi", "/batch")
+@innocent("sawtooth", "wsgi", "/batch", bound=2000)
 def batch_that_is_flushed(shop: Shop) -> None:
     """Records are sent two thousand at a time."""
     batch: list[str] = []
@@ -223,7 +223,7 @@ def batch_that_is_flushed(shop: Shop) -> None:
     shop.add("/batch", batched)
 
 
-@innocent("sawtooth", "fastapi", "/memory-log")
+@innocent("sawtooth", "fastapi", "/memory-log", bound=1000)
 def log_that_is_flushed(shop: Shop) -> None:
     """A handler keeps a thousand records until it writes them."""
 
@@ -291,7 +291,7 @@ def weak_references(shop: Shop) -> None:
     shop.add("/weak", weak)
 
 
-@innocent("expiry", "asgi", "/session")
+@innocent("expiry", "asgi", "/session", bound=3000)
 def sessions_that_expire(shop: Shop) -> None:
     """A session lives for three thousand requests."""
     sessions: dict[int, bytes] = {}

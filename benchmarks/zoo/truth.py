@@ -39,7 +39,8 @@ class Case:
         cause: The kind of mistake, as reports call it.
         holder: What keeps it, as a developer would say; ``None`` where nothing in Python does.
         per_request: Bytes that a request of the endpoint keeps, where that can be told.
-        bound: Requests after which it has stopped growing, for those that look like leaks.
+        bound: Requests after which it has stopped growing, or falls for the first time, for those
+            that look like leaks.
         shares: Part of the traffic by path; the others share the rest evenly.
         shifting: Whether the mix of the traffic changes over time.
         everywhere: Whether the framework's own memory leaks at the other endpoints, too.
