@@ -649,3 +649,16 @@ def test_as_many_snapshots_are_taken_as_were_asked_for(watch: Watch) -> None:
     """Whatever they cost."""
     monitor = watch(every=10)
     assert windows(monitor, 2 * AT_ONCE, "/") >= 2 * AT_ONCE
+
+
+def test_a_shorter_step_is_heeded_at_once(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that learns that it will not live long looks more often from then on."""
+    monitor = watch(every=10**9)
+    woken = []
+    monkeypatch.setattr(Monitor, "_wake", lambda self: woken.append(self._finished()))
+    serve(monitor, 7)
+    monitor._wake_each(10)
+    serve(monitor, 300 - 7)
+    monitor._wake_each(1000)
+    serve(monitor, 2700)
+    assert woken == [0, *range(10, 301, 10), 1000, 2000, 3000]  # at the first visit, too

@@ -215,6 +215,16 @@ class Monitor:
         if until == self._step:
             self._wake()
 
+    def _wake_each(self, step: int) -> None:
+        """Wake the thread after each *step* visits, from the middle of a stride on."""
+        # in one go, as well
+        left = self._left
+        until = step - (self._counted + self._stride - left) % step
+        if until < left:
+            self._stride -= left - until
+            self._left = until
+        self._step = step
+
     def _finished(self) -> int:
         return self._counted + self._stride - self._left
 
@@ -431,7 +441,7 @@ class Monitor:
                 outcome = pipeline.snapshot(self._in_flight)
             else:
                 pipeline.glance()
-            self._step = pipeline.step
+            self._wake_each(pipeline.step)
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("snapshot", error)
             outcome = Failure.of("snapshot", error)
@@ -459,7 +469,7 @@ class Monitor:
         ends = bool(self._farewells)
         try:
             pipeline.tick(asked=bool(asked))
-            self._step = pipeline.step
+            self._wake_each(pipeline.step)
             self._relay.turn(pipeline.fleet)
             if ends:
                 pipeline.fleet.part()

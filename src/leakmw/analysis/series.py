@@ -23,6 +23,9 @@ LEAST_BACKING = 0.25
 """Of what Python recycles, what else must have stayed at the same place, window by window, to say
 that it is there that such objects are kept."""
 
+LEAST_WINDOWS = 3
+"""Windows of which one may be left out: the lives of workers that end soon have no more."""
+
 
 class Place(NamedTuple):
     """Where memory is born, as far as its tracebacks tell.
@@ -115,9 +118,17 @@ def _is_recycled(key: _Key, latest: Mapping[_Key, Row], compared: _Compared) -> 
     if not recyclable:
         return False
     alone = _outlived(latest.get((path, endpoint, in_visit, False)), compared)
-    # what came in one window only may be in flight: a connection, say, that is still open
-    backing = sum(alone) - max(alone, default=0)
+    backing = sum(alone)
+    if _windows(compared) >= LEAST_WINDOWS:
+        # what came in one of them only may be in flight: a connection, say, that is still open
+        backing -= max(alone, default=0)
     return backing < LEAST_BACKING * sum(_outlived(latest.get(key), compared))
+
+
+def _windows(compared: _Compared) -> int:
+    """Return in how many windows something may have been born that has outlived its own."""
+    first, newest = compared
+    return 0 if first is None or newest is None else newest - first - 1
 
 
 def _outlived(row: Row | None, compared: _Compared) -> list[int]:
