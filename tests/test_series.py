@@ -110,7 +110,7 @@ def recyclable(
 ) -> list[Place]:
     """Return the places of what one line made, in so many bytes of either kind.
 
-    The latter were born in the windows 6 and 7, the former in *windows*; 5 to 8 are compared.
+    The latter were born in the windows 6 and 7, the former in *windows*; 4 to 8 are compared.
     """
     history.snapshots.clear()
     for scale in (1, 2):
@@ -127,7 +127,7 @@ def recyclable(
             for size, kind, born in ((plain, False, windows), (recycled, True, (6, 7)))
         )
         object.__setattr__(
-            history.snapshots[-1], "trace", trace._replace(rows=rows, window=2 + 3 * scale)
+            history.snapshots[-1], "trace", trace._replace(rows=rows, window=4 * scale)
         )
     return [series.place for series in collect(history.snapshots)]
 
@@ -141,7 +141,7 @@ def test_dicts_that_stay_without_what_is_in_them_may_be_anybodys(history: Histor
     assert (alone[True].endpoints, alone[True].in_visit) == (frozenset(), None)
 
 
-@pytest.mark.parametrize("windows", [(4, 5), (7,)], ids=["the start", "requests in flight"])
+@pytest.mark.parametrize("windows", [(3, 4), (7,)], ids=["the start", "requests in flight"])
 def test_what_has_stayed_for_another_reason_tells_nothing_of_dicts(
     history: History, windows: Sequence[int]
 ) -> None:
