@@ -122,6 +122,9 @@ def test_a_line_that_makes_what_python_hands_on_is_no_finding_beside_the_leak(
     served(history, leaks=False)
     (recycled,) = found(history)
     assert recycled.verdict is Verdict.SUSPECT
+    older, newer = history.snapshots[0], history.snapshots[-1]
+    (row,) = compare(history.snapshots, older, newer, described).sites
+    assert row.bytes == 10 * 20_000 + 500_000 - 90_000  # one line, whatever stands there
     assert any("Python hands such objects on" in said for said in recycled.evidence)
 
 

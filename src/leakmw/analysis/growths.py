@@ -219,21 +219,27 @@ def compare(
             "app's own packages became known; compare later ones"
         )
     seen = _seen(kept).cut(slice(kept.index(older), kept.index(newer)))
-    moved = sorted(seen.shares, key=lambda share: -abs(sum(share.bytes)))[:MOST_SITES]
+    shares = _merged(seen.shares, _shown)
+    moved = sorted(shares, key=lambda share: -abs(sum(share.bytes)))[:MOST_SITES]
     grown = [_growth(share, seen.during) for share in moved if any(share.bytes)]
     sites = [described_growth(growth, describe) for growth in grown]
     sites.sort(key=lambda growth: -growth.bytes)
     return Diff(older=older, newer=newer, endpoints=_totals(seen), sites=tuple(sites))
 
 
-def _merged(shares: Iterable[Share]) -> list[Share]:
-    """Add up the places of one (endpoint, site); what holds most speaks for them.
+def _shown(share: Share) -> tuple[str, Frame]:
+    """Return what a table calls a share."""
+    return share.endpoint, share.place.site
 
-    What Python recycles stays apart: it says nothing of the others, nor they of it.
+
+def _merged(shares: Iterable[Share], name: Callable[[Share], object] = key) -> list[Share]:
+    """Add up the shares of one name; what holds most speaks for them.
+
+    To be judged, what Python recycles stays apart: it says nothing of the others, nor they of it.
     """
     groups: dict[object, list[Share]] = defaultdict(list)
     for share in shares:
-        groups[key(share)].append(share)
+        groups[name(share)].append(share)
     merged = []
     for group in groups.values():
         first = max(group, key=lambda share: abs(sum(share.bytes)))
