@@ -36,7 +36,7 @@ A_CONNECTION_EACH = 0
 """As from a proxy by default; gunicorn's sync workers take no others, and share them evenly."""
 
 MOST_SHARE = Settings().overhead + 0.005
-MOST_SECONDS = 0.01
+MOST_MILLISECONDS = 10
 WARM_UP_SECONDS = 20
 IDLE_SHARE, POLL_SECONDS = 0.1, 1.0
 
@@ -97,13 +97,15 @@ def own_shares(server: Server) -> list[tuple[float, float]]:
     ]
 
 
-def row(name: str, turns: Sequence[Sequence[float]], cpu: Sequence[float]) -> tuple[str, ...]:
+def row(
+    name: str, turns: Sequence[Sequence[float]], slowest: Spread, cpu: Sequence[float]
+) -> tuple[str, ...]:
     """Return a row of the table; *turns* has the waits in each."""
     every = [1000 * wait for waits in turns for wait in waits]
     cuts = quantiles(every, n=1000)
     figures = (cuts[499], cuts[989], cuts[998], max(every))
-    slowest = Spread.of([1000 * max(waits) for waits in turns]).shown(1)
-    return (name, Spread.of(cpu).shown(0), *(f"{one:,.2f}" for one in figures), slowest)
+    of_all = (f"{one:,.2f}" for one in figures)
+    return (name, Spread.of(cpu).shown(0), *of_all, slowest.shown(1))
 
 
 def main() -> int:
@@ -138,7 +140,8 @@ def main() -> int:
                 waits[name].append(took)
         with awake(servers["leakmw"]):
             shares = own_shares(servers["leakmw"])
-    rows = [row(name, waits[name], cpu[name]) for name in VARIANTS]
+    slowest = {name: Spread.of([1000 * max(took) for took in waits[name]]) for name in VARIANTS}
+    rows = [row(name, waits[name], slowest[name], cpu[name]) for name in VARIANTS]
     head = ("", "µs of CPU per request", "half within, ms", "99 %", "99.9 %", "all", "a turn")
     print(f"{WORKERS} workers, {options.rate:,.0f} requests a second. {machine()}\n")
     print(table(head, rows))
@@ -147,9 +150,8 @@ def main() -> int:
     whole = sum(seconds * share for seconds, share in shares) / sum(one for one, _ in shares)
     by_worker = Spread.of([share for _, share in shares]).shown(4)
     print(f"Part that leakmw took for itself: {whole:.4f}, by worker {by_worker}.")
-    slowest = {name: Spread.of([max(took) for took in waits[name]]).median for name in VARIANTS}
-    late = slowest["leakmw"] - slowest["bare"]
-    return int(whole > MOST_SHARE or late > MOST_SECONDS)
+    late = slowest["leakmw"].median - slowest["bare"].median
+    return int(whole > MOST_SHARE or late > MOST_MILLISECONDS)
 
 
 if __name__ == "__main__":

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 _Key = tuple["Traceback", "str | None", "bool | None", bool]
 """Path, endpoint, in-visit and recyclable of a row: what tells rows of one trace apart."""
 
-_Compared = tuple["int | None", "int | None"]
-"""Windows that ended with the first and the last snapshot, where births are known."""
-
 LEAST_BACKING = 0.25
 """Of what Python recycles, what else must have stayed at the same place, window by window, to say
 that it is there that such objects are kept."""
@@ -91,7 +88,7 @@ def collect(snapshots: Sequence[Snapshot]) -> list[Series]:
     ]
     places: dict[Place, list[_Key]] = defaultdict(list)
     seen: set[_Key] = set()
-    compared = snapshots[0].trace.window, snapshots[-1].trace.window
+    compared = _compared(snapshots)
     for rows in levels:
         for key in rows.keys() - seen:
             recycled = _is_recycled(key, levels[-1], compared)
@@ -112,34 +109,33 @@ def _standing(snapshots: Sequence[Snapshot]) -> set[int]:
     return {id(row) for row in snapshots[-1].trace.rows if id(row) in shared and not row.births}
 
 
-def _is_recycled(key: _Key, latest: Mapping[_Key, Row], compared: _Compared) -> bool:
+def _compared(snapshots: Sequence[Snapshot]) -> range:
+    """Return the windows between the first and the last snapshot, but the newest.
+
+    What stands there since before, as what a server has made at its start, says nothing of growth,
+    and in the newest nothing has had the time to outlive it. None where births are not known.
+    """
+    first, newest = snapshots[0].trace.window, snapshots[-1].trace.window
+    return range(0) if first is None or newest is None else range(first + 1, newest)
+
+
+def _is_recycled(key: _Key, latest: Mapping[_Key, Row], compared: range) -> bool:
     """Say whether others than those who made the objects of a row may have them now."""
     path, endpoint, in_visit, recyclable = key
     if not recyclable:
         return False
     alone = _outlived(latest.get((path, endpoint, in_visit, False)), compared)
     backing = sum(alone)
-    if _windows(compared) >= LEAST_WINDOWS:
+    if len(compared) >= LEAST_WINDOWS:
         # what came in one of them only may be in flight: a connection, say, that is still open
         backing -= max(alone, default=0)
     return backing < LEAST_BACKING * sum(_outlived(latest.get(key), compared))
 
 
-def _windows(compared: _Compared) -> int:
-    """Return in how many windows something may have been born that has outlived its own."""
-    first, newest = compared
-    return 0 if first is None or newest is None else newest - first - 1
-
-
-def _outlived(row: Row | None, compared: _Compared) -> list[int]:
-    """Return what a row has of each window compared in which anything was born, but the newest.
-
-    What stands there since before, as what a server has made at its start, says nothing of growth.
-    """
-    first, newest = compared
-    if row is None or first is None or newest is None:
-        return []
-    return [birth.bytes for birth in row.births if first < birth.window < newest]
+def _outlived(row: Row | None, compared: range) -> list[int]:
+    """Return what a row has of each of these windows in which anything was born."""
+    births = () if row is None else row.births
+    return [birth.bytes for birth in births if birth.window in compared]
 
 
 def _series(
