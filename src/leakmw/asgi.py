@@ -10,6 +10,7 @@ from leakmw.admin.service import Service
 from leakmw.monitor import Monitor
 from leakmw.settings import Settings
 from leakmw.visits.asgi_routes import PATH_KEY, STATUS_KEY, AsgiRoutes
+from leakmw.visits.columns import without_columns
 from leakmw.visits.endpoints import UNSEEN
 from leakmw.visits.scopes import mounted_path_of, path_of
 
@@ -99,6 +100,7 @@ class LeakMiddleware:
         self.monitor = monitor
         return self
 
+    @without_columns
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request, one websocket, or whatever else *scope* is about."""
         # This frame is below all that the app allocates, and tracemalloc looks its line up each

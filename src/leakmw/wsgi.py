@@ -9,6 +9,7 @@ from leakmw.admin.messages import BODY_LIMIT, AdminRequest
 from leakmw.admin.service import Service
 from leakmw.monitor import Monitor
 from leakmw.settings import Settings
+from leakmw.visits.columns import without_columns
 from leakmw.visits.ending import Ending
 from leakmw.visits.endpoints import UNSEEN
 from leakmw.visits.wsgi_routes import PATH_KEY, STATUS_KEY, WsgiRoutes, evident_route
@@ -64,6 +65,7 @@ class LeakMiddleware:
         self.monitor = monitor
         return self
 
+    @without_columns
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request."""
         # This frame is below all that the app allocates, and tracemalloc looks its line up each

@@ -11,6 +11,7 @@ from leakmw.django.admin import Admin
 from leakmw.django.carrier import carrier, tell_route
 from leakmw.django.configuration import configured
 from leakmw.monitor import Monitor
+from leakmw.visits.columns import without_columns
 from leakmw.visits.django_routes import template_of, told_route
 from leakmw.visits.ending import NamedEnding
 from leakmw.visits.endpoints import UNSEEN
@@ -57,6 +58,7 @@ class LeakMiddleware:
         if self._is_async:
             markcoroutinefunction(self)
 
+    @without_columns
     def __call__(self, request: HttpRequest) -> Any:
         """Serve one request."""
         if self._is_async:
@@ -70,6 +72,7 @@ class LeakMiddleware:
             self._answered(request, visit, response)
         return response
 
+    @without_columns
     async def _acall(self, request: HttpRequest) -> HttpResponseBase:
         if self._admin is not None and self._admin.admits(request):
             return await sync_to_async(self._admin.answer, thread_sensitive=False)(request)
