@@ -16,15 +16,14 @@ from tests.conftest import History
 from leakmw.analysis.attribution import ALL
 from leakmw.analysis.findings import findings
 from leakmw.analysis.growths import analyse
-from leakmw.analysis.native import LEAST_BYTES, outside
+from leakmw.analysis.native import LEAST_BYTES, Outside, outside
 from leakmw.analysis.native_findings import GARBAGE_PER_VISIT, with_company
-from leakmw.records import BACKGROUND, Frame, Glance, Large, Memory, Verdict
+from leakmw.records import BACKGROUND, Frame, Glance, Known, Memory, Verdict
 from leakmw.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from leakmw.analysis.native import Outside
     from leakmw.records import Finding
 
 NAMES = ("GET /a", "GET /b", "GET /c")
@@ -78,7 +77,7 @@ class App:
         }
         memory = Memory(**{**known, **given.get("memory", {})})
         rest = {name: value for name, value in given.items() if name != "memory"}
-        large = Large(self._large)
+        large = Known(self._large)
         self.history.add({}, self._visits, **{"memory": memory, "large": large, **rest})
 
     def outside(self, glances: Sequence[Glance] = ()) -> Outside:
@@ -134,7 +133,7 @@ def test_what_is_within_the_error_of_an_estimate_is_no_native_growth() -> None:
     spread = (sure.growth.bytes / 2.9) ** 2 / 2
     doubtful = App(leaky)
     for _ in range(10):
-        doubtful.serve(1, large=Large(0.0, variance=spread))
+        doubtful.serve(1, large=Known(0.0, variance=spread))
     assert doubtful.findings() == ()
 
 
@@ -221,6 +220,14 @@ def glances(rng: random.Random, count: int, *, alike: bool = False) -> list[Glan
         used += 12_000 * rng.random() * 2 if alike else some(drawn, rng)
         taken.append(Glance(20 + number / 4, dict(drawn), round(used + rng.gauss(0, 4096))))
     return taken
+
+
+def test_what_the_first_window_has_warmed_up_is_not_looked_closer_at() -> None:
+    """A few bytes more in each window since then would have the heap read for ever."""
+    warmed = App(lambda _, window: 8_000.0 if window else 2.0 * MIB).serve(9)
+    assert warmed.outside() == Outside()
+    leaking = App(lambda _, window: 200_000.0 if window else 2.0 * MIB).serve(9)
+    assert leaking.outside() != Outside()
 
 
 def test_glances_do_not_blame_an_endpoint_for_what_all_do() -> None:

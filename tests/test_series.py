@@ -141,6 +141,22 @@ def test_dicts_that_stay_without_what_is_in_them_may_be_anybodys(history: Histor
     assert (alone[True].endpoints, alone[True].in_visit) == (frozenset(), None)
 
 
+@pytest.mark.parametrize(("plain", "recycled"), [(80, False), (8, True)])
+def test_growth_that_is_known_to_the_byte_is_backed_by_the_list_that_holds_it(
+    history: History, plain: int, *, recycled: bool
+) -> None:
+    """Without births there are the levels; keys of dicts that others have got stand alone."""
+    for number in range(3):
+        history.add({"views.py:15": 100}, VISITS, views=VIEWS)
+        trace = history.snapshots[-1].trace
+        (row,) = trace.rows
+        keys = row._replace(bytes=1200 * number, blocks=10 * number, recyclable=True)
+        rows = (row._replace(bytes=5000 + plain * number), keys)
+        object.__setattr__(history.snapshots[-1], "trace", trace._replace(rows=rows))
+    found = {series.place.recycled for series in collect(history.snapshots)}
+    assert (True in found) is recycled
+
+
 @pytest.mark.parametrize("windows", [(3, 4), (7,)], ids=["the start", "requests in flight"])
 def test_what_has_stayed_for_another_reason_tells_nothing_of_dicts(
     history: History, windows: Sequence[int]

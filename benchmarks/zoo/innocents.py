@@ -371,3 +371,34 @@ def table_that_doubles(shop: Shop) -> None:
         return shop.text("stepped")
 
     shop.add("/stepped", stepped)
+
+
+@innocent("preloaded", "django", "/lookup")
+def pool_that_is_renewed(shop: Shop) -> None:
+    """What was made before the first request is replaced bit by bit, in no order."""
+    chance = random.Random(5)  # noqa: S311  # no secret
+    pool = [[f"part {number} of {item}" for number in range(20)] for item in range(2000)]
+
+    def lookup(_request: Any = None) -> Any:
+        number = shop.number()
+        pool[chance.randrange(len(pool))] = [
+            f"part {part} of {number}"  # born
+            for part in range(20)
+        ]
+        return shop.text("renewed")
+
+    shop.add("/lookup", lookup)
+
+
+@innocent("preloaded", "flask", "/cached")
+def cache_filled_at_the_start(shop: Shop) -> None:
+    """A full cache of the latest entries: none of those that go first was ever seen to come."""
+    latest = {key: f"entry {key}" * 400 for key in range(4000)}
+
+    def cached() -> Any:
+        number = shop.number()
+        del latest[next(iter(latest))]
+        latest[10_000 + number] = f"entry {number}" * 400  # born
+        return shop.text("cached")
+
+    shop.add("/cached", cached)

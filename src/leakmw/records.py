@@ -279,12 +279,11 @@ class Worker:
         return name in {ALL, str(self.pid), f"{self.host}:{self.pid}"}
 
 
-class Large(NamedTuple):
-    """What a tracer knows to lie in the C heap, and needs no other explanation.
+class Known(NamedTuple):
+    """What a tracer knows to lie in a heap, and needs no other explanation.
 
     Attributes:
-        bytes: In blocks of Python's that are too large for its own allocator, with what the C heap
-            and the tracer keep beside each.
+        bytes: In blocks, with what the allocator takes beside each.
         variance: Of the bytes, where they are estimated.
     """
 
@@ -303,7 +302,9 @@ class Trace(NamedTuple):
         seconds: How long it took, the app running on.
         pause_seconds: How long the whole process stood still for it.
         window: Number of the window that ended with it, where births are known.
-        large: What it knows of the C heap; ``None`` where it does not follow all of Python's.
+        large: What it knows of the C heap: blocks of Python's that are too large for its own
+            allocator, and the tracer's own; ``None`` where it does not follow all of Python's.
+        small: The same of Python's own allocator.
         digest: What was made of the rows where they were grouped, if anything.
     """
 
@@ -314,7 +315,8 @@ class Trace(NamedTuple):
     seconds: float
     pause_seconds: float
     window: int | None = None
-    large: Large | None = None
+    large: Known | None = None
+    small: Known | None = None
     digest: Any = None
 
 
@@ -434,6 +436,8 @@ class Finding:
         types: Share of the growth by type; ``None`` when not looked for.
         advice: What to do; ``None`` when there is none.
         born: The site with the file as its code object names it.
+        doubted: Whether so much speaks against a suspect that it is none but a suspect, also if it
+            was called a leak before.
     """
 
     fingerprint: str
@@ -447,6 +451,7 @@ class Finding:
     types: Mapping[str, float] | None = None
     advice: str | None = None
     born: Frame | None = None
+    doubted: bool = False
 
     @property
     def grows(self) -> bool:

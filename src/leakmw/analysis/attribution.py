@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.fitting import explain
+from leakmw.analysis.replacing import Heaps, heaps
 from leakmw.analysis.series import Place, Series, collect
 from leakmw.records import BACKGROUND, Traceback
 
@@ -77,12 +78,14 @@ class Windows(NamedTuple):
         seconds: Length of each window.
         in_flight: Most visits seen in flight at a snapshot.
         collections: Full garbage collections in each window; ``None`` while the collector is off.
+        heaps: How the heaps have moved; ``None`` where nobody tells.
     """
 
     visits: dict[str, list[float]]
     seconds: list[float]
     in_flight: int
     collections: list[float] | None = None
+    heaps: Heaps | None = None
 
     def every_visit(self) -> list[float]:
         """Return the visits of all endpoints in each window."""
@@ -104,6 +107,7 @@ class Windows(NamedTuple):
             visits={name: counts[part] for name, counts in self.visits.items()},
             seconds=self.seconds[part],
             collections=self.collections and self.collections[part],
+            heaps=self.heaps and self.heaps.cut(part),
         )
 
 
@@ -121,6 +125,7 @@ def windows(snapshots: Sequence[Snapshot]) -> Windows:
         seconds=steps([snapshot.clock for snapshot in snapshots]),
         in_flight=max(snapshot.in_flight for snapshot in snapshots),
         collections=None if snapshots[-1].collections is None else _collections(snapshots),
+        heaps=heaps(snapshots),
     )
 
 

@@ -124,6 +124,7 @@ def _finding(candidate: Candidate, describe: Callable[[Traceback], Traceback]) -
         evidence=candidate.judgement.evidence,
         born=None if candidate.native else candidate.growth.site,
         cause=cause,
+        doubted=candidate.judgement.doubted,
     )
 
 

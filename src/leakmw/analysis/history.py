@@ -118,8 +118,8 @@ class History:
 def standing(finding: Finding, before: Remembered | None) -> Finding:
     """Return a finding with what is remembered of it.
 
-    A leak that was confirmed is one also where the latest windows show less, and what holds it is
-    what another worker has seen if this one has not looked.
+    A leak that was confirmed is one also where the latest windows show less, but not where they
+    speak against it; what holds it is what another worker has seen if this one has not looked.
     """
     if before is not None and finding.holder is None and finding.grows:
         seen = before.finding
@@ -132,6 +132,8 @@ def standing(finding: Finding, before: Remembered | None) -> Finding:
         )
     confirmed = before is not None and before.state is State.CONFIRMED
     if before is None or not confirmed or finding.verdict is not Verdict.SUSPECT:
+        return finding
+    if finding.doubted:
         return finding
     said = f"called a leak after {before.took:,} requests; the latest windows show less"
     kept = [one for one in finding.evidence if not one.startswith("too early")]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import ALL, Share, Windows, steps, windows
 from leakmw.analysis.fitting import explain
+from leakmw.analysis.lasting import is_spread
 from leakmw.analysis.series import Place
 from leakmw.analysis.verdicts import SUSPECT_WINDOWS, Judgement, judge, looked_at
 from leakmw.records import BACKGROUND, LEAST_GLANCES, Frame, Verdict
@@ -161,10 +162,11 @@ def _resident(known: Sequence[Snapshot]) -> str:
 
 
 def _judged(known: Sequence[Snapshot], meter: _Meter, glances: Sequence[Glance]) -> Outside:
-    growths = steps(meter.levels)
-    if sum(growths) < meter.least:
+    growths, during = steps(meter.levels), windows(known)
+    # what has warmed up in one window is nobody's growth, however little comes after it
+    amounts = during.every_visit() or during.seconds
+    if sum(growths) < meter.least or not is_spread(growths, amounts):
         return Outside()
-    during = windows(known)
     weights = _weights(growths, during, during.visits, meter.variance)
     if meter.sure and not _decides(weights):
         closer = _looked_closer(known, glances, weights)

@@ -20,6 +20,9 @@ LEAST_BACKING = 0.25
 """Of what Python recycles, what else must have stayed at the same place, window by window, to say
 that it is there that such objects are kept."""
 
+LEAST_EXACT_BACKING = 0.05
+"""The same of the growth where that is known to the byte: a list has 8 bytes for each item."""
+
 LEAST_WINDOWS = 3
 """Windows of which one may be left out: the lives of workers that end soon have no more."""
 
@@ -91,7 +94,7 @@ def collect(snapshots: Sequence[Snapshot]) -> list[Series]:
     compared = _compared(snapshots)
     for rows in levels:
         for key in rows.keys() - seen:
-            recycled = _is_recycled(key, levels[-1], compared)
+            recycled = _is_recycled(key, levels, compared)
             places[views.place(rows[key], recycled=recycled)].append(key)
         seen |= rows.keys()
     newest = [one.trace.window for one in snapshots if one.trace.window is not None]
@@ -119,17 +122,27 @@ def _compared(snapshots: Sequence[Snapshot]) -> range:
     return range(0) if first is None or newest is None else range(first + 1, newest)
 
 
-def _is_recycled(key: _Key, latest: Mapping[_Key, Row], compared: range) -> bool:
+def _is_recycled(key: _Key, levels: Sequence[Mapping[_Key, Row]], compared: range) -> bool:
     """Say whether others than those who made the objects of a row may have them now."""
     path, endpoint, in_visit, recyclable = key
-    if not recyclable:
+    latest = levels[-1].get(key)
+    if not recyclable or latest is None:
         return False
-    alone = _outlived(latest.get((path, endpoint, in_visit, False)), compared)
+    other = (path, endpoint, in_visit, False)
+    if not latest.births:
+        return _growth(other, levels) < LEAST_EXACT_BACKING * _growth(key, levels)
+    alone = _outlived(levels[-1].get(other), compared)
     backing = sum(alone)
     if len(compared) >= LEAST_WINDOWS:
         # what came in one of them only may be in flight: a connection, say, that is still open
         backing -= max(alone, default=0)
-    return backing < LEAST_BACKING * sum(_outlived(latest.get(key), compared))
+    return backing < LEAST_BACKING * sum(_outlived(latest, compared))
+
+
+def _growth(key: _Key, levels: Sequence[Mapping[_Key, Row]]) -> int:
+    """Return by how much a row has grown from the first snapshot to the last; 0 if it has not."""
+    first, last = levels[0].get(key), levels[-1].get(key)
+    return max(0, (last.bytes if last else 0) - (first.bytes if first else 0))
 
 
 def _outlived(row: Row | None, compared: range) -> list[int]:

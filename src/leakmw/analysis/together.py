@@ -11,6 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import Share, Windows
+from leakmw.analysis.replacing import Heaps
 from leakmw.analysis.survival import Survival, Turnover
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def together(several: Sequence[Seen]) -> Seen:
         seconds=order.laid([one.during.seconds for one in everyone]),
         in_flight=max(one.during.in_flight for one in everyone),
         collections=_collections(order, everyone),
+        heaps=_heaps(order, everyone),
     )
     return Seen(
         start=min(one.start for one in everyone),
@@ -148,6 +150,18 @@ def _collections(order: _Order, everyone: Sequence[Seen]) -> list[float] | None:
     """Return the collections in each window; ``None`` where one of the workers has none at all."""
     columns = [one.during.collections for one in everyone]
     return None if None in columns else order.laid(columns)
+
+
+def _heaps(order: _Order, everyone: Sequence[Seen]) -> Heaps | None:
+    """Return how the heaps have moved; ``None`` where one of the workers does not know."""
+    known = [one.during.heaps for one in everyone]
+    told = [heaps for heaps in known if heaps is not None]
+    if len(told) < len(known):
+        return None
+    return Heaps(
+        order.laid([heaps.in_use for heaps in told]),
+        order.laid([heaps.unseen for heaps in told]),
+    )
 
 
 def key(share: Share) -> tuple[str, str, int, bool]:

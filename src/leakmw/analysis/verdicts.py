@@ -11,6 +11,7 @@ from leakmw.analysis.attribution import ALL
 from leakmw.analysis.confirming import wait, wait_for_levels
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.lasting import is_new, lasting, parts, stopped
+from leakmw.analysis.replacing import replaced
 from leakmw.analysis.survival import LASTING_BYTES, Survival
 from leakmw.records import BACKGROUND, Verdict
 
@@ -64,6 +65,7 @@ class Judgement(NamedTuple):
         ripe: Whether a suspect is a leak unless it is garbage.
         unseen: Whether no full collection has left enough of it to be suspected.
         windows: Over how many windows it has grown.
+        doubted: Whether it may only take the place of others.
     """
 
     verdict: Verdict | None
@@ -71,6 +73,7 @@ class Judgement(NamedTuple):
     ripe: bool = False
     unseen: bool = False
     windows: int = 0
+    doubted: bool = False
 
 
 class _Grown(NamedTuple):
@@ -107,14 +110,22 @@ def judge(share: Share, during: Windows, looked_at: tuple[Share, Windows] | None
         # what servers and frameworks leave: cycles that soon go. Those of the app itself count
         # before, too: what a leak keeps may be such that Python sees no reason to collect
         return Judgement(None)
+    in_place = _in_place_of_others(share, during, grown.windows)
     evidence = (
         *grown.seen,
         _reason(share),
+        *in_place,
         _collected(during, grown.windows, left=left),
         *_missing(grown.wait, share, during),
     )
-    if grown.wait or share.endpoint == BACKGROUND or share.place.recycled:
-        return Judgement(Verdict.SUSPECT, evidence, unseen=not left, windows=grown.windows)
+    if grown.wait or in_place or share.endpoint == BACKGROUND or share.place.recycled:
+        return Judgement(
+            Verdict.SUSPECT,
+            evidence,
+            unseen=not left,
+            windows=grown.windows,
+            doubted=bool(in_place),
+        )
     if left and during.collections is not None:
         return Judgement(Verdict.LEAK, evidence, windows=grown.windows)
     return Judgement(Verdict.SUSPECT, evidence, ripe=True, windows=grown.windows)
@@ -226,6 +237,22 @@ def _missing(wait: float, share: Share, during: Windows) -> tuple[str, ...]:
         return (f"too early to call it a leak: about {wait:,.0f} s more",)
     more = max(100, round(wait, -2))
     return (f"too early to call it a leak: about {more:,.0f} more requests of this endpoint",)
+
+
+def _in_place_of_others(share: Share, during: Windows, run: int) -> tuple[str, ...]:
+    """Say so if what grew over the last *run* windows may only take the place of others."""
+    if during.heaps is None or share.place.native:
+        return ()
+    latest = slice(-run, None)
+    seen = replaced(share.bytes[latest], during.heaps.cut(latest))
+    if seen is None:
+        return ()
+    said = (
+        f"over the last {seen.windows} windows {seen.went:,.0f} bytes went that had been there "
+        f"before leakmw was, and the process grew by {seen.grew:,.0f} in all: these may only take "
+        "their place, as in a cache that was filled at the start"
+    )
+    return (said,)
 
 
 def _unit(share: Share, during: Windows) -> str:

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from leakmw.analysis.attribution import Share, Windows
+from leakmw.analysis.replacing import Heaps
 from leakmw.analysis.series import Place
 from leakmw.analysis.survival import Survival, Turnover
 from leakmw.analysis.together import Seen, Total
@@ -20,7 +21,7 @@ from leakmw.records import Frame
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FORMAT = 1
+FORMAT = 2
 """Changes whenever a reader of the one before would misread it."""
 
 
@@ -30,6 +31,8 @@ def packed(seen: Seen) -> bytes:
     columns = [during.seconds, *during.visits.values(), *chain.from_iterable(seen.totals.values())]
     if during.collections is not None:
         columns.append(during.collections)
+    if during.heaps is not None:
+        columns += during.heaps
     for share in seen.shares:
         columns += [share.bytes, share.blocks, *chain.from_iterable(share.survival or ())]
     head = {
@@ -40,6 +43,7 @@ def packed(seen: Seen) -> bytes:
         "windows": len(during.seconds),
         "in_flight": during.in_flight,
         "collecting": during.collections is not None,
+        "heaps": during.heaps is not None,
         "visits": list(during.visits),
         "totals": list(seen.totals),
         "shares": [_head(share) for share in seen.shares],
@@ -110,11 +114,12 @@ def _seen(head: dict[str, Any], columns: _Columns) -> Seen:
     visits = {name: columns.next(windows) for name in head["visits"]}
     totals = {name: Total(columns.next(windows), columns.next(windows)) for name in head["totals"]}
     collections = columns.next(windows) if head["collecting"] else None
+    heaps = Heaps(columns.next(windows), columns.next(windows)) if head["heaps"] else None
     return Seen(
         start=head["start"],
         end=head["end"],
         age=head["age"],
-        during=Windows(visits, seconds, head["in_flight"], collections),
+        during=Windows(visits, seconds, head["in_flight"], collections, heaps),
         shares=[_share(one, columns, windows) for one in head["shares"]],
         totals=totals,
     )

@@ -1,4 +1,4 @@
-"""What a block of Python's takes of the C heap."""
+"""What a block of Python's takes of the heap in which it lies."""
 
 from __future__ import annotations
 
@@ -19,4 +19,13 @@ def chunk_bytes(size: int) -> int:
     """
     if size <= SMALL_BYTES:
         return 0
-    return (size + HEADER_BYTES + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    return _rounded(size + HEADER_BYTES)
+
+
+def pool_bytes(size: int) -> int:
+    """Return what Python's allocator has in use for a block of *size* bytes: nothing if large."""
+    return _rounded(size) if size <= SMALL_BYTES else 0
+
+
+def _rounded(size: int) -> int:
+    return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT

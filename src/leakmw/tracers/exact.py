@@ -10,12 +10,12 @@ import time
 import tracemalloc
 from collections import Counter
 from operator import itemgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw import forked
-from leakmw.records import Engine, Frame, Large, Row, SnapshotError, Trace
+from leakmw.records import Engine, Frame, Known, Row, SnapshotError, Trace
 from leakmw.tracers.births import UNKNOWN, traced
-from leakmw.tracers.chunks import chunk_bytes
+from leakmw.tracers.chunks import chunk_bytes, pool_bytes
 from leakmw.tracers.grouping import Grouped, RawTrace, group
 from leakmw.tracers.ownership import Owner, Ownership
 from leakmw.tracers.transfer import Key, keyed, pack, rows_of, unpack
@@ -116,7 +116,7 @@ class ExactTracer:
         return Engine(
             name="tracemalloc",
             frames=tracemalloc.get_traceback_limit() if tracing else self._frames,
-            own_bytes=tracemalloc.get_tracemalloc_memory() + self._own_bytes,
+            own_bytes=self._own_bytes,
         )
 
     def notes(self) -> tuple[str, ...]:
@@ -176,22 +176,22 @@ class ExactTracer:
         def work() -> bytes:
             _empty_interpreter_caches()
             traces = _raw_traces()
-            own_bytes = tracemalloc.get_tracemalloc_memory()
+            tables = _tables(traces)
             tracemalloc.stop()  # of no more use in the child, and makes all of this slow
-            large = _large(traces, own_bytes)
+            heaps = _Heaps.of(traces, tables)
             grouped = group(traces, ownership)
             del traces
             rows = rows_of(grouped.groups, self._rows)
-            digested = self._trace(rows, grouped, large, digest).digest
+            digested = self._trace(rows, grouped, heaps, digest).digest
             pieces = pack(rows, self._rows)
-            return marshal.dumps((pieces, grouped[1:], large.bytes, pickle.dumps(digested)))
+            return marshal.dumps((pieces, grouped[1:], tuple(heaps), pickle.dumps(digested)))
 
         memory = self._affordable()
         outcome = forked.run(work, mark, seconds=DEADLINE_SECONDS, memory_bytes=memory)
         self.child_cpu_seconds += outcome.cpu_seconds
-        pieces, rest, large_bytes, digested = marshal.loads(outcome.result)  # noqa: S302  # our own child's
+        pieces, rest, heaps, digested = marshal.loads(outcome.result)  # noqa: S302  # our own child's
         rows = tuple(unpack(pieces, self._rows))
-        return self._trace(rows, Grouped([], *rest), Large(large_bytes), None)._replace(
+        return self._trace(rows, Grouped([], *rest), _Heaps(*heaps), None)._replace(
             how="fork",
             pause_seconds=outcome.pause_seconds,
             digest=pickle.loads(digested),  # noqa: S301  # our own child's
@@ -221,15 +221,15 @@ class ExactTracer:
         started = time.perf_counter()
         traces = _raw_traces()
         pause = time.perf_counter() - started
-        large = _large(traces, tracemalloc.get_tracemalloc_memory())
+        heaps = _Heaps.of(traces, _tables(traces))
         grouped = group(traces, ownership)
         rows = rows_of(grouped.groups, self._rows)
-        return self._trace(rows, grouped, large, digest)._replace(pause_seconds=pause)
+        return self._trace(rows, grouped, heaps, digest)._replace(pause_seconds=pause)
 
     def _trace(
-        self, rows: tuple[Row, ...], grouped: Grouped, large: Large, digest: Digest | None
+        self, rows: tuple[Row, ...], grouped: Grouped, heaps: _Heaps, digest: Digest | None
     ) -> Trace:
-        self._own_bytes = grouped.own_bytes
+        self._own_bytes = grouped.own_bytes + heaps.tables
         trace = Trace(
             rows=rows,
             complete=grouped.complete,
@@ -237,7 +237,8 @@ class ExactTracer:
             how="in-process",
             seconds=0.0,
             pause_seconds=0.0,
-            large=large,
+            large=Known(heaps.large + heaps.tables),
+            small=Known(heaps.small),
         )
         return trace if digest is None else trace._replace(digest=digest(trace))
 
@@ -259,17 +260,35 @@ def _live_blocks() -> int:
     return tracemalloc.get_tracemalloc_memory() // TRACE_BYTES
 
 
-def _large(traces: list[RawTrace], own_bytes: int) -> Large:
-    """Return what lies in the C heap: large blocks, and what tracemalloc keeps for each.
+class _Heaps(NamedTuple):
+    """What all live blocks take, in bytes.
+
+    Attributes:
+        large: Of the C heap.
+        small: Of Python's own allocator.
+        tables: What tracemalloc keeps for them, of the C heap, too.
+    """
+
+    large: int
+    small: int
+    tables: int
+
+    @classmethod
+    def of(cls, traces: list[RawTrace], tables: int) -> _Heaps:
+        """Add up the blocks."""
+        sizes = Counter(map(itemgetter(1), traces))
+        large = sum(chunk_bytes(size) * count for size, count in sizes.items())
+        small = sum(pool_bytes(size) * count for size, count in sizes.items())
+        return cls(large, small, tables)
+
+
+def _tables(traces: list[RawTrace]) -> int:
+    """Return what tracemalloc keeps, with what it does not count of that; for as long as it runs.
 
     Args:
         traces: Of all live blocks.
-
-        own_bytes: What tracemalloc says that it needs for them.
     """
-    sizes = Counter(map(itemgetter(1), traces))
-    blocks = sum(chunk_bytes(size) * count for size, count in sizes.items())
-    return Large(float(blocks + own_bytes + CHUNKS_BYTES * len(traces)))
+    return tracemalloc.get_tracemalloc_memory() + CHUNKS_BYTES * len(traces)
 
 
 def _raw_traces() -> list[RawTrace]:

@@ -5,6 +5,7 @@ Runs in a forked child where it can, so everything here is plain computing.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.tracers.ownership import FACES, PASSAGES, Ownership, ours
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 MAX_ROWS = 4096
 """Origins in one snapshot; the ones with fewest bytes are left out."""
+
+KEYS_BYTES = 120
+"""What the keys of a small dict take. Python keeps some eighty of them for reuse, and tracemalloc
+is not told who gets them next: of all that is handed on, they alone stand where they were made."""
 
 RawFrame = tuple[str, int]
 RawTrace = tuple[int, int, tuple[RawFrame, ...], int]
@@ -31,6 +36,7 @@ class Group(NamedTuple):
         bytes: Live bytes.
         blocks: Live blocks.
         traceback: A whole traceback, the one with most bytes.
+        recyclable: Whether they are of the size of what is handed on without being traced anew.
     """
 
     path: RawTraceback
@@ -38,6 +44,7 @@ class Group(NamedTuple):
     bytes: int
     blocks: int
     traceback: RawTraceback
+    recyclable: bool = False
 
 
 class Grouped(NamedTuple):
@@ -64,21 +71,22 @@ def group(traces: Iterable[RawTrace], ownership: Ownership, cap: int = MAX_ROWS)
 
         cap: Groups kept, those with most bytes.
     """
-    origins: dict[tuple[RawTraceback, bool | None], list[Any]] = {}
+    origins: dict[tuple[RawTraceback, bool | None, bool], list[Any]] = {}
     own_bytes = 0
-    for size, count, traceback, depth in _by_traceback(traces):
+    for size, count, traceback, depth, recyclable in _by_traceback(traces):
         if is_ours(traceback):
             own_bytes += size
             continue
-        total = origins.setdefault(origin(traceback, depth, ownership), [0, 0, -1, ()])
+        key = (*origin(traceback, depth, ownership), recyclable)
+        total = origins.setdefault(key, [0, 0, -1, ()])
         total[0] += size
         total[1] += count
         if size > total[2]:
             total[2:] = size, traceback
     ranked = sorted(origins.items(), key=lambda item: -item[1][0])
     groups = [
-        Group(path[::-1], in_visit, size, blocks, traceback[::-1])
-        for (path, in_visit), (size, blocks, _, traceback) in ranked[:cap]
+        Group(path[::-1], in_visit, size, blocks, traceback[::-1], recyclable)
+        for (path, in_visit, recyclable), (size, blocks, _, traceback) in ranked[:cap]
     ]
     return Grouped(groups, len(ranked) <= cap, own_bytes)
 
@@ -86,14 +94,16 @@ def group(traces: Iterable[RawTrace], ownership: Ownership, cap: int = MAX_ROWS)
 def _by_traceback(traces: Iterable[RawTrace]) -> Iterable[list[Any]]:
     # equal tracebacks are one object within one call of _get_traces: no hashing of frames needed
     totals: dict[int, list[Any]] = {}
+    keys: dict[int, list[Any]] = {}
     for _, size, traceback, depth in traces:
-        total = totals.get(id(traceback))
+        kind = keys if size == KEYS_BYTES else totals
+        total = kind.get(id(traceback))
         if total is None:
-            totals[id(traceback)] = [size, 1, traceback, depth]
+            kind[id(traceback)] = [size, 1, traceback, depth, kind is keys]
         else:
             total[0] += size
             total[1] += 1
-    return totals.values()
+    return chain(totals.values(), keys.values())
 
 
 def is_ours(traceback: RawTraceback) -> bool:

@@ -6,8 +6,8 @@ import math
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from leakmw.records import MAX_BIRTHS, Birth, Frame, Large, Row, Traceback
-from leakmw.tracers.chunks import chunk_bytes
+from leakmw.records import MAX_BIRTHS, Birth, Frame, Known, Row, Traceback
+from leakmw.tracers.chunks import chunk_bytes, pool_bytes
 from leakmw.tracers.grouping import MAX_ROWS, is_ours, origin
 
 if TYPE_CHECKING:
@@ -31,13 +31,15 @@ class Weighted(NamedTuple):
         own_bytes: What leakmw itself holds, in bytes.
         window: The latest window of birth.
         large: What of all the samples lies in the C heap.
+        small: What of them lies in Python's own allocator.
     """
 
     rows: tuple[Row, ...]
     complete: bool
     own_bytes: int
     window: int
-    large: Large
+    large: Known
+    small: Known
 
 
 class Weight(NamedTuple):
@@ -93,15 +95,16 @@ def group(
     tracebacks = Tracebacks(frame_of, ownership)
     totals: dict[tuple[Any, ...], _Total] = {}
     own_bytes, window = 0.0, 0
-    large, variance = 0.0, 0.0
+    large, small = _Known(), _Known()
     for (node, birth, size, interval, recyclable), visit in zip(
         RECORD.iter_unpack(records), visits, strict=True
     ):
         weight = weigh(size, interval)
         window = max(window, birth)
         if chunk := chunk_bytes(size):
-            large += weight.blocks * chunk
-            variance += weight.variance
+            large.add(chunk, weight)
+        else:
+            small.add(pool_bytes(size), weight)
         known = tracebacks.of(node)
         if known is None:
             own_bytes += weight.bytes
@@ -117,8 +120,27 @@ def group(
         total.add(birth, weight, traceback)
     rows = sorted(_rows(totals), key=lambda row: -row.bytes)
     return Weighted(
-        tuple(rows[:cap]), len(rows) <= cap, round(own_bytes), window, Large(large, variance)
+        tuple(rows[:cap]),
+        len(rows) <= cap,
+        round(own_bytes),
+        window,
+        Known(large.bytes, large.variance),
+        Known(small.bytes, small.variance),
     )
+
+
+class _Known:
+    """What the samples in one heap add up to."""
+
+    __slots__ = ("bytes", "variance")
+
+    def __init__(self) -> None:
+        self.bytes = self.variance = 0.0
+
+    def add(self, taken: int, weight: Weight) -> None:
+        """Count one sample, whose block takes so many bytes."""
+        self.bytes += weight.blocks * taken
+        self.variance += weight.variance
 
 
 class _Total:

@@ -185,6 +185,7 @@ class SamplingTracer:
                 pause_seconds=pause,
                 window=weighted.window,
                 large=weighted.large,
+                small=weighted.small,
             )
             return trace if digest is None else trace._replace(digest=digest(trace))
 

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 PIECE = 64
 """Rows in one piece: the GIL is held for one at a time."""
 
-Key = tuple[Traceback, "bool | None"]
-"""Path and in-visit of a row: the same row in two traces has the same key."""
+Key = tuple[Traceback, "bool | None", bool]
+"""Path, in-visit and recyclable of a row: the same row in two traces has the same key."""
 
 
 def rows_of(groups: Iterable[Group], before: Mapping[Key, Row]) -> tuple[Row, ...]:
     """Return *groups* as rows, sharing with those of the trace *before* what did not change."""
     framed = _Frames()
     rows = []
-    for path, in_visit, size, blocks, traceback in groups:
-        key = framed(path), in_visit
+    for path, in_visit, size, blocks, traceback, recyclable in groups:
+        key = framed(path), in_visit, recyclable
         row = before.get(key)
         if row is None:
-            row = Row(key[0], size, blocks, framed(traceback), in_visit=in_visit)
+            row = _row(key, size, blocks, framed(traceback))
         elif (row.bytes, row.blocks) != (size, blocks):
             row = _resized(row, size, blocks)
         rows.append(row)
@@ -40,7 +40,7 @@ def rows_of(groups: Iterable[Group], before: Mapping[Key, Row]) -> tuple[Row, ..
 
 def keyed(rows: Iterable[Row]) -> dict[Key, Row]:
     """Return *rows* by key."""
-    return {(row.path, row.in_visit): row for row in rows}
+    return {_key(row): row for row in rows}
 
 
 def pack(rows: Sequence[Row], before: Mapping[Key, Row]) -> list[bytes]:
@@ -55,9 +55,10 @@ def pack(rows: Sequence[Row], before: Mapping[Key, Row]) -> list[bytes]:
     values = tuple(before.values())
 
     def packed(row: Row) -> Any:
-        place = places.get((row.path, row.in_visit))
+        path, *kind = key = _key(row)
+        place = places.get(key)
         if place is None:
-            return _plain(row.path), row.bytes, row.blocks, _plain(row.traceback), row.in_visit
+            return _plain(path), row.bytes, row.blocks, _plain(row.traceback), *kind
         if row == values[place]:
             return place
         return place, row.bytes, row.blocks
@@ -85,13 +86,22 @@ def unpack(pieces: Iterable[bytes], before: Mapping[Key, Row]) -> Iterator[Row]:
                     yield values[entry]
                 case (place, size, blocks):
                     yield _resized(values[place], size, blocks)
-                case (path, size, blocks, traceback, in_visit):
-                    yield Row(framed(path), size, blocks, framed(traceback), in_visit=in_visit)
+                case (path, size, blocks, traceback, *kind):
+                    yield _row((framed(path), *kind), size, blocks, framed(traceback))
 
 
 def _resized(row: Row, size: int, blocks: int) -> Row:
     # a traceback of two frames through _replace() would not show that leakmw holds the row
-    return Row(row.path, size, blocks, row.traceback, in_visit=row.in_visit)
+    return _row(_key(row), size, blocks, row.traceback)
+
+
+def _key(row: Row) -> Key:
+    return row.path, row.in_visit, row.recyclable
+
+
+def _row(key: Key, size: int, blocks: int, traceback: Traceback) -> Row:
+    path, in_visit, recyclable = key
+    return Row(path, size, blocks, traceback, in_visit=in_visit, recyclable=recyclable)
 
 
 def _plain(traceback: Traceback) -> RawTraceback:
