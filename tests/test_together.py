@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from leakmw.analysis.attribution import Share, Windows
 from leakmw.analysis.growths import Analysis, joined, judged
+from leakmw.analysis.replacing import Heaps
 from leakmw.analysis.series import Place
 from leakmw.analysis.survival import Survival, Turnover
 from leakmw.analysis.together import TOLD, Seen, Total, together
@@ -54,7 +55,13 @@ def seen(
 ) -> Seen:
     """Return what a worker has seen of one place."""
     each = [visits] * len(growths)
-    during = Windows({ENDPOINT: each}, [10.0] * len(growths), 4, [1.0 * collected] * len(growths))
+    during = Windows(
+        {ENDPOINT: each},
+        [10.0] * len(growths),
+        4,
+        [1.0 * collected] * len(growths),
+        Heaps([2.0] * len(growths), [-1.0] * len(growths), exact=True),
+    )
     one = share(growths, line=line)
     return Seen(100.0, 200.0, age, during, [one], {ENDPOINT: Total(one.bytes, one.blocks)})
 

@@ -7,6 +7,7 @@ in use, and so how much of that the tracer knows nothing of.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -14,12 +15,16 @@ if TYPE_CHECKING:
 
     from leakmw.records import Snapshot
 
+WARM_UP_SNAPSHOTS = 2
+"""After so many leakmw itself has what it needs; before, its own growth hides what others do."""
+
 LATEST_WINDOWS = 8
-"""Windows that are looked at by themselves, too: the process itself warms up in those before."""
+"""Windows that are looked at by themselves, too: the app warms up in those before."""
 
 LEAST_REPLACED = 0.5
-"""Part of a growth that must have gone elsewhere, unseen, and that the process must not have grown
-by, in either half of its time: a leak may well come along with something that goes once."""
+"""Part of a growth that must have gone elsewhere, unseen, in either half of its time: a leak may
+well come along with something that goes once. Where the tracer estimates, its errors may look so:
+there the process must not have grown by more than the rest, either."""
 
 
 class Replaced(NamedTuple):
@@ -42,15 +47,17 @@ class Heaps(NamedTuple):
     Attributes:
         in_use: By how much more is in use, the tracer's own left out.
         unseen: How much more of that the tracer knows nothing of: less where something goes that
-            was there before it started.
+            was there before it started. Not a number, where it would tell of leakmw itself.
+        exact: Whether the tracer knows to the byte what it knows.
     """
 
     in_use: list[float]
     unseen: list[float]
+    exact: bool = False
 
     def cut(self, part: slice) -> Heaps:
         """Return the windows of *part* alone."""
-        return Heaps(self.in_use[part], self.unseen[part])
+        return self._replace(in_use=self.in_use[part], unseen=self.unseen[part])
 
 
 def heaps(snapshots: Sequence[Snapshot]) -> Heaps | None:
@@ -62,21 +69,34 @@ def heaps(snapshots: Sequence[Snapshot]) -> Heaps | None:
     known = [one for one in readings if one is not None]
     if len(known) < 2:  # noqa: PLR2004
         return None
-    latest, moves = known[0], []
-    for reading in readings[1:]:
+    latest, moved = known[0], Heaps([], [], exact=known[-1].exact)
+    for reading, before in zip(readings[1:], snapshots, strict=False):
         now = reading or latest
-        moves.append((now[0] - latest[0], now[1] - latest[1]))
+        early = before.number <= WARM_UP_SNAPSHOTS
+        moved.in_use.append(now.in_use - latest.in_use)
+        moved.unseen.append(math.nan if early else now.unseen - latest.unseen)
         latest = now
-    return Heaps([used for used, _ in moves], [left for _, left in moves])
+    return moved
 
 
-def _reading(snapshot: Snapshot) -> tuple[float, float] | None:
-    """Return what is in use, and what of it the tracer knows nothing of."""
+class _Reading(NamedTuple):
+    """The same at one moment."""
+
+    in_use: float
+    unseen: float
+    exact: bool
+
+
+def _reading(snapshot: Snapshot) -> _Reading | None:
     memory, large, small = snapshot.memory, snapshot.trace.large, snapshot.trace.small
     if memory.native_bytes is None or memory.python_bytes is None or not large or not small:
         return None
     in_use = float(memory.native_bytes + memory.python_bytes)
-    return in_use - (snapshot.engine.own_bytes or 0), in_use - large.bytes - small.bytes
+    return _Reading(
+        in_use - (snapshot.engine.own_bytes or 0),
+        in_use - large.bytes - small.bytes,
+        not large.variance + small.variance,
+    )
 
 
 def replaced(growths: Sequence[float], moved: Heaps) -> Replaced | None:
@@ -87,19 +107,38 @@ def replaced(growths: Sequence[float], moved: Heaps) -> Replaced | None:
 
         moved: The heaps in these windows.
     """
-    for latest in (slice(None), slice(-LATEST_WINDOWS, None)):
-        if _is_replaced(growths[latest], moved.cut(latest)):
-            over = moved.cut(latest)
-            return Replaced(len(over.in_use), -sum(over.unseen), sum(over.in_use))
+    told = [
+        _Window(*window)
+        for window in zip(growths, moved.in_use, moved.unseen, strict=True)
+        if not math.isnan(window[-1])
+    ]
+    for windows in (told, told[-LATEST_WINDOWS:]):
+        if _is_replaced(windows, exact=moved.exact):
+            return Replaced(
+                len(windows),
+                -sum(one.unseen for one in windows),
+                sum(one.in_use for one in windows),
+            )
     return None
 
 
-def _is_replaced(growths: Sequence[float], moved: Heaps) -> bool:
-    middle = len(growths) // 2
-    halves = (slice(None, middle), slice(middle, None))
-    return all(_is_made_up_for(sum(growths[half]), moved.cut(half)) for half in halves)
+class _Window(NamedTuple):
+    growth: float
+    in_use: float
+    unseen: float
 
 
-def _is_made_up_for(growth: float, moved: Heaps) -> bool:
+def _is_replaced(windows: Sequence[_Window], *, exact: bool) -> bool:
+    middle = len(windows) // 2
+    # to look at the heap for once takes something itself, in one window
+    most = max(windows, key=lambda one: one.unseen, default=None)
+    halves = [
+        [one for one in half if one is not most] for half in (windows[:middle], windows[middle:])
+    ]
+    return all(_is_made_up_for(half, exact=exact) for half in halves)
+
+
+def _is_made_up_for(windows: Sequence[_Window], *, exact: bool) -> bool:
+    growth, in_use, unseen = map(sum, zip(*windows, strict=True)) if windows else (0, 0, 0)
     least = LEAST_REPLACED * growth
-    return growth > 0 and -sum(moved.unseen) >= least and sum(moved.in_use) <= growth - least
+    return growth > 0 and -unseen >= least and (exact or in_use <= growth - least)

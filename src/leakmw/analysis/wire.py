@@ -32,7 +32,7 @@ def packed(seen: Seen) -> bytes:
     if during.collections is not None:
         columns.append(during.collections)
     if during.heaps is not None:
-        columns += during.heaps
+        columns += [during.heaps.in_use, during.heaps.unseen]
     for share in seen.shares:
         columns += [share.bytes, share.blocks, *chain.from_iterable(share.survival or ())]
     head = {
@@ -43,7 +43,7 @@ def packed(seen: Seen) -> bytes:
         "windows": len(during.seconds),
         "in_flight": during.in_flight,
         "collecting": during.collections is not None,
-        "heaps": during.heaps is not None,
+        "heaps": during.heaps and [during.heaps.exact],
         "visits": list(during.visits),
         "totals": list(seen.totals),
         "shares": [_head(share) for share in seen.shares],
@@ -114,7 +114,7 @@ def _seen(head: dict[str, Any], columns: _Columns) -> Seen:
     visits = {name: columns.next(windows) for name in head["visits"]}
     totals = {name: Total(columns.next(windows), columns.next(windows)) for name in head["totals"]}
     collections = columns.next(windows) if head["collecting"] else None
-    heaps = Heaps(columns.next(windows), columns.next(windows)) if head["heaps"] else None
+    heaps = head["heaps"] and Heaps(columns.next(windows), columns.next(windows), *head["heaps"])
     return Seen(
         start=head["start"],
         end=head["end"],
