@@ -78,8 +78,13 @@ def row(name: str, every: Sequence[Outcome], bare: float) -> tuple[str, ...]:
         _part(sum(one.suspicions > 0 for one in innocents), len(innocents)),
         f"{median(called or suspected):,.0f}" if called or suspected else "-",
         _part(sum(factor <= 1.3 for factor in factors), len(factors)),
-        f"{sum(one.cpu_seconds for one in every) / bare:.2f}" if bare else "-",
+        f"{_cpu_seconds(every) / bare:.2f}" if bare else "-",
     )
+
+
+def _cpu_seconds(every: Sequence[Outcome]) -> float:
+    """Return what all requests would have taken, also those that a detector was not shown."""
+    return sum(one.cpu_seconds / one.share for one in every)
 
 
 def _part(some: int, of: int) -> str:
@@ -142,7 +147,7 @@ def main() -> None:
     by_detector: dict[str, list[Outcome]] = defaultdict(list)
     for one in found:
         by_detector[one.detector].append(one)
-    bare = sum(one.cpu_seconds for one in by_detector.pop(BARE, []))
+    bare = _cpu_seconds(by_detector.get(BARE, ()))
     print(f"{len(cases)} cases. {machine()}\n")
     for title, held_out in (("For development", False), ("Only scored", True)):
         rows = [

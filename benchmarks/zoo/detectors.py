@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import gc
+import math
 import re
 import tracemalloc
 from collections import Counter
 from contextlib import suppress
+from statistics import linear_regression
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import psutil
-from scipy.stats import linregress
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-BARE = "bare"
-"""The detector that is none."""
+    from collections.abc import Callable, Sequence
 
 
 class Claim(NamedTuple):
@@ -59,18 +57,14 @@ class Detector(Protocol):
         """Return what looks like a leak after so many requests in all, worst first."""
 
 
-class Nobody:
-    """Looks at nothing: what the others cost is measured against it."""
+class Watcher:
+    """Looks at a process from beside the app."""
 
     share = 1.0
 
     def watch(self, app: Any, *, speaks_asgi: bool) -> Any:  # noqa: ARG002  # for all apps
         """Change nothing."""
         return app
-
-    def claims(self, _requests: int) -> list[Claim]:
-        """Say nothing."""
-        return []
 
 
 CATCH_UP_SECONDS = 3.0
@@ -136,10 +130,10 @@ NOTABLE_BYTES = 100 << 10
 """Growth that somebody who looks at a list of lines would call a leak."""
 
 
-class TracemallocDiff(Nobody):
+class TracemallocDiff(Watcher):
     """Two snapshots of tracemalloc compared: the line that grew most."""
 
-    share = 0.25
+    share = 0.2
 
     def __init__(self) -> None:
         self._first: tracemalloc.Snapshot | None = None
@@ -166,10 +160,10 @@ LATEST = 5
 """Looks in a row at which a type must have grown."""
 
 
-class TypeGrowth(Nobody):
+class TypeGrowth(Watcher):
     """The types whose number of objects only grows, as ``objgraph.growth()`` is used."""
 
-    share = 0.5
+    share = 0.25
 
     def __init__(self) -> None:
         self._counts: list[Counter[str]] = []
@@ -197,13 +191,13 @@ NOTABLE_OBJECTS = 500
 """More objects of one type than at first, that somebody who looks at Dozer's page would see."""
 
 
-class Ranking(Nobody):
+class Ranking(Watcher):
     """Dozer's page: types by how many objects there are more than at the start of its charts.
 
     Its own thread is ended; a tick is taken at each look instead, as many as it would take.
     """
 
-    share = 0.5
+    share = 0.25
 
     def __init__(self) -> None:
         import warnings
@@ -238,8 +232,11 @@ NOTABLE_SLOPE = 10
 """Bytes per request that somebody who looks at a dashboard would call a leak."""
 
 
-class Slope(Nobody):
-    """A straight line through resident memory, as dashboards are read."""
+class Slope(Watcher):
+    """A straight line through resident memory, as dashboards are read.
+
+    To read it costs next to nothing: what the others cost is measured against this.
+    """
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -252,16 +249,28 @@ class Slope(Nobody):
         self._points.append((requests, self._process.memory_info().rss))
         if len(self._points) < LATEST:
             return []
-        line = linregress(*zip(*self._points, strict=True))
-        return [Claim("leak")] if line.slope - 2 * line.stderr > NOTABLE_SLOPE else []
+        requests_so_far, resident = zip(*self._points, strict=True)
+        slope = linear_regression(requests_so_far, resident).slope
+        error = _slope_error(requests_so_far, resident, slope)
+        return [Claim("leak")] if slope - 2 * error > NOTABLE_SLOPE else []
 
+
+def _slope_error(x: Sequence[float], y: Sequence[float], slope: float) -> float:
+    """Return the standard error of the slope of a line through points."""
+    middle_x, middle_y = sum(x) / len(x), sum(y) / len(y)
+    spread = sum((one - middle_x) ** 2 for one in x)
+    left = sum((b - middle_y - slope * (a - middle_x)) ** 2 for a, b in zip(x, y, strict=True))
+    return math.sqrt(left / (len(x) - 2) / spread)
+
+
+BARE = "slope of RSS"
+"""The one that costs least."""
 
 DETECTORS: dict[str, Callable[[], Detector]] = {
-    BARE: Nobody,
     "leakmw": lambda: Leakmw(engine="sampling"),
-    "leakmw, tracemalloc": lambda: Leakmw(0.25, engine="tracemalloc", every=240, frames=8),
+    "leakmw, tracemalloc": lambda: Leakmw(0.15, engine="tracemalloc", every=144, frames=8),
     "tracemalloc, two snapshots": TracemallocDiff,
     "objgraph.growth": TypeGrowth,
     "Dozer": Ranking,
-    "slope of RSS": Slope,
+    BARE: Slope,
 }

@@ -49,7 +49,8 @@ class Outcome(NamedTuple):
         wrong: The wrong findings, as they were last seen.
         judged: Each verdict that was given to each finding over so many windows, and whether it
             was about a leak.
-        cpu_seconds: What the run took.
+        cpu_seconds: What the run took, its start left out.
+        share: Part of the requests that it was shown.
     """
 
     case: str
@@ -67,6 +68,7 @@ class Outcome(NamedTuple):
     wrong: list[str]
     judged: list[tuple[str, int, bool]]
     cpu_seconds: float
+    share: float
 
 
 class _Look(NamedTuple):
@@ -80,8 +82,10 @@ def run(case: Case, detector: str) -> Outcome:
     """Run *case* under *detector*, in this process, which should do nothing else."""
     watching = DETECTORS[detector]()
     # as text, since some detectors count the objects that the collector knows: ours would grow
+    begun = time.process_time()
     told = [json.dumps(look) for look in _looks(case, watching)]
-    return _scored(case, detector, [_read(one) for one in told])
+    cpu_seconds = time.process_time() - begun
+    return _scored(case, detector, [_read(one) for one in told], cpu_seconds, watching.share)
 
 
 def _read(told: str) -> _Look:
@@ -104,7 +108,9 @@ def _looks(case: Case, detector: Detector) -> Iterator[_Look]:
         yield _Look(mix.sent[case.path], detector.claims(mix.sent.total()))
 
 
-def _scored(case: Case, detector: str, looks: list[_Look]) -> Outcome:
+def _scored(
+    case: Case, detector: str, looks: list[_Look], cpu_seconds: float, share: float
+) -> Outcome:
     # before a cache is full nobody can tell it from a leak
     looks = [look for look in looks if look.requests > (case.bound or 0)] or [_Look(0, [])]
     last = looks[-1].claims
@@ -130,7 +136,8 @@ def _scored(case: Case, detector: str, looks: list[_Look]) -> Outcome:
         suspicions=len(wrong),
         wrong=[f"{one.verdict} {one.endpoint} {_place(one)}" for one in wrong],
         judged=_judged(case, looks),
-        cpu_seconds=time.process_time(),
+        cpu_seconds=cpu_seconds,
+        share=share,
     )
 
 
