@@ -1,4 +1,4 @@
-"""The Monitor: counts visits on the request path and does everything else on its own thread.
+"""The Monitor: what counts visits, and does everything else on a thread of its own.
 
 The only place that knows the whole flow, and the only one that swallows leakmw's own errors.
 Nothing is imported on the thread: a worker forked meanwhile would have half a module for good.
@@ -17,24 +17,20 @@ from leakmw.background import Background, giving_way, outward, process
 from leakmw.pipeline import Pipeline, samples
 from leakmw.records import (
     ALL,
-    ROUTE_KEY,
-    UNMATCHED,
-    VISIT_KEY,
     Failure,
     Reply,
     Request,
     Snapshot,
     SnapshotError,
-    Visit,
     kind_of,
 )
 from leakmw.relay import Relay
 from leakmw.tickets import POLL_SECONDS, Tickets
+from leakmw.visits.counting import Counting
 from leakmw.visits.current import CURRENT, OURS
-from leakmw.visits.endpoints import STRIDE, Endpoints
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from leakmw.records import (
         Answer,
@@ -50,7 +46,6 @@ if TYPE_CHECKING:
         WorkerStatus,
     )
     from leakmw.settings import Settings
-    from leakmw.visits.endpoints import Known, Tally
 
 TICK_SECONDS = 1.0
 """How often the thread looks for what is asked of this worker."""
@@ -84,11 +79,8 @@ class _Count:
         self.times = 0
 
 
-class Monitor:
+class Monitor(Counting):
     """Watches one app in one process at a time; a forked worker starts anew by itself.
-
-    Nothing on the request path takes a lock: finalizers and signal handlers may end visits, too.
-    Attributes are only changed by statements that CPython does not interrupt.
 
     Args:
         settings: What the user chose.
@@ -97,31 +89,18 @@ class Monitor:
 
     Raises:
         SettingsError: If this Python cannot do what they ask for.
-
-    Attributes:
-        known: What counts the visits of each template that has been seen, then by method, for a
-            face that sees both at once; empty if the user names visits.
     """
 
     def __init__(self, settings: Settings, route: Callable[[Mapping[str, Any]], Route]) -> None:
+        super().__init__(settings, route, follows=samples(settings))
         self._settings = settings
-        self._route = route
-        self._follows = samples(settings)
-        self._endpoints = Endpoints(settings.max_endpoints)
-        self.known: Known = self._endpoints.known if settings.endpoint is None else {}
-        self._namer = settings.endpoint
         self._answerer: Callable[[], Callable[[Request], Reply] | None] = _nobody
-        self._pid = 0
         self._claims: dict[int, object] = {}
         self._forget()
         MONITORS[id(self)] = self
 
     def _forget(self) -> None:
-        self._step = max(1, self._settings.every // 2)  # the first snapshot comes after so many
-        self._flying = 0
-        self._counted = 0  # visits until the last stride's end
-        self._left = self._stride = min(STRIDE, self._step)
-        self._seen = 0
+        self._seen = 0  # visits at the latest snapshot
         self._tickets = Tickets("snapshot")
         self._questions = Tickets("answer")
         self._profiles = Tickets("profile")
@@ -133,109 +112,14 @@ class Monitor:
         self._background: Background | None = None
         self._pipeline: Pipeline | None = None
 
-    # the request path
-
-    def begin(self, request: MutableMapping[str, Any]) -> Visit | None:
-        """Count a visit that begins; its caller must :meth:`finish` it.
-
-        Args:
-            request: Its environ or scope, where the visit can be found from now on.
-
-        Returns:
-            The visit; ``None`` where a face around this one counts it.
-        """
-        visit = Visit()
-        visit.endpoint = visit.outer = None
-        visit.finished = False
-        found = request.setdefault(VISIT_KEY, visit)
-        if found is not visit:
-            if not found.finished:
-                return None
-            request[VISIT_KEY] = visit  # the request has been served before
-            request.pop(ROUTE_KEY, None)
-        if self._pid != process.pid:
-            self._settle_in()
-        self._flying += 1
-        if self._follows:
-            outer = CURRENT.get()
-            if outer is not None and not outer.finished:
-                visit.outer = outer
-            CURRENT.set(visit)
-        return visit
-
-    def name(self, visit: Visit, request: Mapping[str, Any]) -> None:
-        """Name *visit* from its environ or scope, unless it has a name."""
-        if visit.endpoint is None:
-            visit.endpoint = self._named(request)
-
-    def finish(self, visit: Visit, request: Mapping[str, Any] | None = None) -> None:
-        """Count *visit* as over, once; name it first from *request* if it has no name."""
-        if visit.finished:
-            return
-        visit.finished = True
-        if self._follows:
-            # it may end in another context than it began in: that one keeps its own
-            if CURRENT.get() is visit:
-                CURRENT.set(visit.outer)
-            visit.outer = None
-        tally = visit.endpoint
-        if tally is None:
-            tally = self._named(request) or self._endpoints.named(UNMATCHED)
-            visit.endpoint = tally
-        rest = tally.rest + 1
-        if rest == STRIDE:
-            tally.strides += 1
-            rest = 0
-        tally.rest = rest
-        self._flying -= 1
-        self._left = left = self._left - 1
-        if left == 0:
-            self._end_stride()
-
-    def _named(self, request: Mapping[str, Any] | None) -> Tally | None:
-        if request is None:
-            return None
-        try:
-            if self._namer is not None and (name := self._namer(request)) is not None:
-                return self._endpoints.named(str(name))
-            return self._endpoints.tally(self._route(request))
-        except Exception as error:  # noqa: BLE001  # naming must never reach the request
-            self.failed("endpoint", error)
-            return None
-
-    def _end_stride(self) -> None:
-        """Begin to count anew, up to the visit that is to wake the thread at the latest."""
-        counted = self._counted + self._stride
-        until = self._step - counted % self._step
-        stride = min(STRIDE, until)
-        # in one go: nothing here lets another thread run, which may have ended a visit before
-        self._counted = counted
-        self._stride = stride
-        self._left += stride
-        if until == self._step:
-            self._wake()
-
-    def _wake_each(self, step: int) -> None:
-        """Wake the thread after each *step* visits, from the middle of a stride on."""
-        # in one go, as well
-        left = self._left
-        until = step - (self._counted + self._stride - left) % step
-        if until < left:
-            self._stride -= left - until
-            self._left = until
-        self._step = step
-
-    def _finished(self) -> int:
-        return self._counted + self._stride - self._left
-
     def _settle_in(self) -> None:
         """Start anew in this process: the thread and the history stayed in the parent."""
         pid, claim = process.pid, object()
         if self._claims.setdefault(pid, claim) is not claim:
             return  # another thread is at it
         if self._pid:
+            self._count_anew(self._settings)
             self._forget()
-            self._endpoints.reset()
         self._at_end = ExitStack()
         self._outward = outward()
         try:
@@ -530,10 +414,6 @@ class Monitor:
                 self._built().report(snapshot, wanted=bool(self._tickets))
         except Exception as error:  # noqa: BLE001  # the app and the thread go on
             self.failed("report", error)
-
-    def _in_flight(self) -> int:
-        # a visit that began before a fork may end after it, too
-        return max(0, self._flying)
 
     def _speak(self) -> None:
         """Say the failures that nobody has said yet."""
