@@ -123,7 +123,7 @@ def _claim(finding: Any) -> Claim:
     )
 
 
-WARM_UP = 1000
+WARM_UP = 500
 """Requests that those who look by hand leave out."""
 
 NOTABLE_BYTES = 100 << 10
@@ -149,11 +149,13 @@ class TracemallocDiff(Watcher):
             return []
         grown = now.compare_to(self._first, "lineno")
         grown.sort(key=lambda one: -one.size_diff)
-        return [
+        claims = [
             Claim("leak", None, one.traceback[0].filename, one.traceback[0].lineno)
             for one in grown[:10]
             if one.size_diff >= NOTABLE_BYTES
         ]
+        # its manual leaves these out, too
+        return [one for one in claims if one.file != tracemalloc.__file__]
 
 
 LATEST = 5
@@ -163,7 +165,7 @@ LATEST = 5
 class TypeGrowth(Watcher):
     """The types whose number of objects only grows, as ``objgraph.growth()`` is used."""
 
-    share = 0.25
+    share = 0.4
 
     def __init__(self) -> None:
         self._counts: list[Counter[str]] = []
@@ -197,7 +199,7 @@ class Ranking(Watcher):
     Its own thread is ended; a tick is taken at each look instead, as many as it would take.
     """
 
-    share = 0.25
+    share = 0.4
 
     def __init__(self) -> None:
         import warnings
@@ -237,6 +239,8 @@ class Slope(Watcher):
 
     To read it costs next to nothing: what the others cost is measured against this.
     """
+
+    share = 0.5
 
     def __init__(self) -> None:
         self._process = psutil.Process()
