@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 FOR_EVER = 7200
 
 
-@leak("R29", "starlette", "/alive", cause="pending-task", holder="timers of the event loop")
+@leak(
+    "R29",
+    "starlette",
+    "/alive",
+    cause="pending-task",
+    holder="timers of the event loop",
+    per_request=550,
+)
 def timer_not_cancelled(shop: Shop) -> None:
     """A timer for two hours from now holds what belongs to the request."""
 
@@ -38,7 +45,7 @@ def timer_not_cancelled(shop: Shop) -> None:
     shop.add("/alive", alive)
 
 
-@leak("R32", "fastapi", "/subscribe", cause="pending-task", holder="cell tasks")
+@leak("R32", "fastapi", "/subscribe", cause="pending-task", holder="cell tasks", per_request=378)
 def task_that_waits_for_ever(shop: Shop) -> None:
     """A task waits on a queue that nobody fills."""
     tasks: set[asyncio.Task[None]] = set()
@@ -55,7 +62,9 @@ def task_that_waits_for_ever(shop: Shop) -> None:
     shop.add("/subscribe", subscribe)
 
 
-@leak("R06", "starlette", "/stateless", cause="pending-task", holder="Server.tasks")
+@leak(
+    "R06", "starlette", "/stateless", cause="pending-task", holder="Server.tasks", per_request=533
+)
 def task_group_that_stays_open(shop: Shop) -> None:
     """A server keeps one task for each request without a state."""
 
@@ -75,7 +84,7 @@ def task_group_that_stays_open(shop: Shop) -> None:
     shop.add("/stateless", stateless)
 
 
-@leak("R31", "flask", "/fails", cause="held-traceback", holder="errors")
+@leak("R31", "flask", "/fails", cause="held-traceback", holder="errors", per_request=1_273)
 def exception_kept_with_its_frames(shop: Shop) -> None:
     """An error that is kept holds the locals of its frames."""
     errors: list[Exception] = []
@@ -94,7 +103,7 @@ def exception_kept_with_its_frames(shop: Shop) -> None:
     shop.add("/fails", fails)
 
 
-@leak("R34", "flask", "/login", cause="unbounded-collection", holder="stack")
+@leak("R34", "flask", "/login", cause="unbounded-collection", holder="stack", per_request=123)
 def context_not_popped_on_errors(shop: Shop) -> None:
     """One request in a hundred fails, and what it pushed stays."""
     stack: list[dict[str, Any]] = []
@@ -110,7 +119,7 @@ def context_not_popped_on_errors(shop: Shop) -> None:
     shop.add("/login", login)
 
 
-@leak("R25", "django", "/pool", cause="thread", holder="threading._active")
+@leak("R25", "django", "/pool", cause="thread", holder="threading._active", per_request=533)
 def thread_for_some_requests(shop: Shop) -> None:
     """A pool that is made in a request and never shut down: one thread in fifty requests."""
 
@@ -127,7 +136,14 @@ def thread_for_some_requests(shop: Shop) -> None:
     shop.add("/pool", pool)
 
 
-@leak("six mistakes", "wsgi", "/export", cause="suspended-generator", holder="unfinished")
+@leak(
+    "six mistakes",
+    "wsgi",
+    "/export",
+    cause="suspended-generator",
+    holder="unfinished",
+    per_request=1_735,
+)
 def generators_left_half_way(shop: Shop) -> None:
     """A generator that nobody finishes keeps its frame."""
     unfinished: list[Iterator[str]] = []
@@ -166,7 +182,7 @@ def cycles_without_a_collector(shop: Shop) -> None:
     shop.add("/tree", tree)
 
 
-@leak("R05", "asgi", "/thread", cause="unbounded-collection", holder="results")
+@leak("R05", "asgi", "/thread", cause="unbounded-collection", holder="results", per_request=2_057)
 def growth_in_a_worker_thread(shop: Shop) -> None:
     """What a thread pool makes for a request stays in a dict."""
     results: dict[int, bytes] = {}
@@ -181,7 +197,7 @@ def growth_in_a_worker_thread(shop: Shop) -> None:
     shop.add("/thread", thread)
 
 
-@leak("R10", "fastapi", "/mail", cause="long-lived-holder", holder="Outbox.sent")
+@leak("R10", "fastapi", "/mail", cause="long-lived-holder", holder="Outbox.sent", per_request=959)
 def growth_in_a_background_task(shop: Shop) -> None:
     """A task after the answer keeps what it sent."""
 
