@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from leakmw.analysis.growths import analyse
 from leakmw.analysis.series import Place, collect, comparable
 from leakmw.records import Birth, Frame, Span
 
@@ -164,3 +165,20 @@ def test_what_has_stayed_for_another_reason_tells_nothing_of_dicts(
     """What a server keeps for itself stands at the same line of the app, which has but one."""
     places = recyclable(history, 1000, 2000, windows=windows)
     assert {place.recycled for place in places} == {False, True}
+
+
+def test_what_python_has_handed_on_counts_where_it_is_kept(history: History) -> None:
+    """Each dict that is kept is missing where the next one is needed: there a new one is made."""
+    for number in range(1, 11):
+        history.add({"views.py:15": 1000 * number}, {"GET /a": 10 * number}, views=VIEWS)
+        trace = history.snapshots[-1].trace
+        (kept,) = trace.rows
+        elsewhere = kept._replace(
+            path=(Frame("views.py", 99),), bytes=500 * number, blocks=5 * number, recyclable=True
+        )
+        object.__setattr__(history.snapshots[-1], "trace", trace._replace(rows=(kept, elsewhere)))
+    (found,) = analyse(history.snapshots).candidates
+    assert (found.growth.site, found.growth.bytes) == (Frame("views.py", 15), 9 * 1500)
+    assert found.growth.blocks == 9 * 15
+    assert any("4,500 bytes of it are dicts" in said for said in found.judgement.evidence)
+    assert found.growth.bytes_per_request == pytest.approx((150, 150, 150))

@@ -22,7 +22,7 @@ FOR_EVER = 7200
     "/alive",
     cause="pending-task",
     holder="timers of the event loop",
-    per_request=550,
+    per_request=1_230,
 )
 def timer_not_cancelled(shop: Shop) -> None:
     """A timer for two hours from now holds what belongs to the request."""
@@ -45,7 +45,7 @@ def timer_not_cancelled(shop: Shop) -> None:
     shop.add("/alive", alive)
 
 
-@leak("R32", "fastapi", "/subscribe", cause="pending-task", holder="cell tasks", per_request=378)
+@leak("R32", "fastapi", "/subscribe", cause="pending-task", holder="cell tasks", per_request=866)
 def task_that_waits_for_ever(shop: Shop) -> None:
     """A task waits on a queue that nobody fills."""
     tasks: set[asyncio.Task[None]] = set()
@@ -63,7 +63,12 @@ def task_that_waits_for_ever(shop: Shop) -> None:
 
 
 @leak(
-    "R06", "starlette", "/stateless", cause="pending-task", holder="Server.tasks", per_request=533
+    "R06",
+    "starlette",
+    "/stateless",
+    cause="pending-task",
+    holder="Server.tasks",
+    per_request=1_097,
 )
 def task_group_that_stays_open(shop: Shop) -> None:
     """A server keeps one task for each request without a state."""
@@ -84,7 +89,7 @@ def task_group_that_stays_open(shop: Shop) -> None:
     shop.add("/stateless", stateless)
 
 
-@leak("R31", "flask", "/fails", cause="held-traceback", holder="errors", per_request=1_273)
+@leak("R31", "flask", "/fails", cause="held-traceback", holder="errors", per_request=6_800)
 def exception_kept_with_its_frames(shop: Shop) -> None:
     """An error that is kept holds the locals of its frames."""
     errors: list[Exception] = []
@@ -103,7 +108,7 @@ def exception_kept_with_its_frames(shop: Shop) -> None:
     shop.add("/fails", fails)
 
 
-@leak("R34", "flask", "/login", cause="unbounded-collection", holder="stack", per_request=123)
+@leak("R34", "flask", "/login", cause="unbounded-collection", holder="stack", per_request=92)
 def context_not_popped_on_errors(shop: Shop) -> None:
     """One request in a hundred fails, and what it pushed stays."""
     stack: list[dict[str, Any]] = []
@@ -119,7 +124,7 @@ def context_not_popped_on_errors(shop: Shop) -> None:
     shop.add("/login", login)
 
 
-@leak("R25", "django", "/pool", cause="thread", holder="threading._active", per_request=533)
+@leak("R25", "django", "/pool", cause="thread", holder="threading._active", per_request=470)
 def thread_for_some_requests(shop: Shop) -> None:
     """A pool that is made in a request and never shut down: one thread in fifty requests."""
 
@@ -142,7 +147,7 @@ def thread_for_some_requests(shop: Shop) -> None:
     "/export",
     cause="suspended-generator",
     holder="unfinished",
-    per_request=1_735,
+    per_request=2_037,
 )
 def generators_left_half_way(shop: Shop) -> None:
     """A generator that nobody finishes keeps its frame."""
@@ -182,7 +187,7 @@ def cycles_without_a_collector(shop: Shop) -> None:
     shop.add("/tree", tree)
 
 
-@leak("R05", "asgi", "/thread", cause="unbounded-collection", holder="results", per_request=2_057)
+@leak("R05", "asgi", "/thread", cause="unbounded-collection", holder="results", per_request=2_087)
 def growth_in_a_worker_thread(shop: Shop) -> None:
     """What a thread pool makes for a request stays in a dict."""
     results: dict[int, bytes] = {}
@@ -197,7 +202,7 @@ def growth_in_a_worker_thread(shop: Shop) -> None:
     shop.add("/thread", thread)
 
 
-@leak("R10", "fastapi", "/mail", cause="long-lived-holder", holder="Outbox.sent", per_request=959)
+@leak("R10", "fastapi", "/mail", cause="long-lived-holder", holder="Outbox.sent", per_request=958)
 def growth_in_a_background_task(shop: Shop) -> None:
     """A task after the answer keeps what it sent."""
 

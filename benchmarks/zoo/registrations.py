@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.shops import Shop
 
 
-@leak("R14", "flask", "/sdk", cause="callback-registry", holder="Logger.handlers", per_request=273)
+@leak("R14", "flask", "/sdk", cause="callback-registry", holder="Logger.handlers", per_request=272)
 def handler_for_each_client(shop: Shop) -> None:
     """A client adds a handler to the same logger again."""
 
@@ -26,7 +26,7 @@ def handler_for_each_client(shop: Shop) -> None:
     shop.add("/sdk", sdk)
 
 
-@leak("R15", "django", "/logged", cause="callback-registry", holder=".loggerDict", per_request=414)
+@leak("R15", "django", "/logged", cause="callback-registry", holder=".loggerDict", per_request=416)
 def logger_for_each_request(shop: Shop) -> None:
     """A logger lives for ever."""
 
@@ -37,7 +37,7 @@ def logger_for_each_request(shop: Shop) -> None:
     shop.add("/logged", logged)
 
 
-@leak("R16", "starlette", "/agent", cause="callback-registry", holder="atexit", per_request=732)
+@leak("R16", "starlette", "/agent", cause="callback-registry", holder="atexit", per_request=895)
 def exit_hook_for_each_instance(shop: Shop) -> None:
     """An object wants to be closed at exit."""
 
@@ -55,7 +55,7 @@ def exit_hook_for_each_instance(shop: Shop) -> None:
     shop.add("/agent", agent)
 
 
-@leak("R17", "flask", "/upload", cause="callback-registry", holder="Bus.handlers", per_request=165)
+@leak("R17", "flask", "/upload", cause="callback-registry", holder="Bus.handlers", per_request=428)
 def bound_method_on_a_bus(shop: Shop) -> None:
     """A session registers its method with an event bus that outlives it."""
 
@@ -79,7 +79,7 @@ def bound_method_on_a_bus(shop: Shop) -> None:
     shop.add("/upload", upload)
 
 
-@leak("R18", "fastapi", "/event", cause="callback-registry", holder="processors", per_request=217)
+@leak("R18", "fastapi", "/event", cause="callback-registry", holder="processors", per_request=236)
 def processor_for_each_request(shop: Shop) -> None:
     """A singleton is set up again and again."""
     processors: list[Callable[[Any], Any]] = []
@@ -98,7 +98,7 @@ def processor_for_each_request(shop: Shop) -> None:
     "/connect",
     cause="callback-registry",
     holder="Provider.meters",
-    per_request=696,
+    per_request=796,
 )
 def meter_for_each_connection(shop: Shop) -> None:
     """Instrumentation makes a meter for each connection."""
@@ -121,7 +121,7 @@ def meter_for_each_connection(shop: Shop) -> None:
 
 
 @leak(
-    "R21", "wsgi", "/generated", cause="unbounded-cache", holder="linecache.cache", per_request=552
+    "R21", "wsgi", "/generated", cause="unbounded-cache", holder="linecache.cache", per_request=609
 )
 def source_of_generated_code(shop: Shop) -> None:
     """Code made at run time leaves its source in the line cache."""
@@ -135,7 +135,7 @@ def source_of_generated_code(shop: Shop) -> None:
     shop.add("/generated", generated)
 
 
-@leak("R22", "flask", "/model", cause="callback-registry", holder="listeners", per_request=456)
+@leak("R22", "flask", "/model", cause="callback-registry", holder="listeners", per_request=692)
 def listener_for_each_call(shop: Shop) -> None:
     """The same event is listened to once more with each call."""
     listeners: dict[str, list[Callable[[], Any]]] = {"before_flush": []}
@@ -157,7 +157,7 @@ def listener_for_each_call(shop: Shop) -> None:
     "/stream",
     cause="callback-registry",
     holder="event_listeners",
-    per_request=449,
+    per_request=477,
 )
 def listener_after_the_answer(shop: Shop) -> None:
     """A background task enters a listener for a request that is over."""

@@ -127,7 +127,7 @@ def _scored(
         cause=top is not None and top.cause == case.cause,
         holder=_is_held(case, top),
         said=f"{top.cause}, {top.holder}" if top else "",
-        factor=_factor(case, right),
+        factor=_factor(case, last),
         alarms=sum(
             claim.verdict == "leak" and _is_wrong(case, claim)
             for look in looks
@@ -194,9 +194,10 @@ def _is_same(file: str, claimed: str) -> bool:
     return Path(file).name == os.path.basename(claimed)  # noqa: PTH119  # reports shorten paths
 
 
-def _factor(case: Case, right: list[Claim]) -> float | None:
-    """Return how far off the bytes per request are, of all lines where the leak is born."""
-    said = sum(one.per_request for one in right if one.per_request and _is_born(case, one))
+def _factor(case: Case, claims: list[Claim]) -> float | None:
+    """Return how far off the bytes per request are, at all lines of the endpoint that leaks."""
+    own = [one for one in claims if one.endpoint == f"GET {case.path}"]
+    said = sum(one.per_request for one in own if one.per_request)
     if said <= 0 or not case.per_request:
         return None
     return max(said / case.per_request, case.per_request / said)

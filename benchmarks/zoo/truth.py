@@ -38,7 +38,8 @@ class Case:
         path: Path of the endpoint that leaks, or that looks as if it did.
         cause: The kind of mistake, as reports call it.
         holder: What keeps it, as a developer would say; ``None`` where nothing in Python does.
-        per_request: Bytes that a request of the endpoint keeps, where that can be told.
+        per_request: Bytes that a request of the endpoint keeps, at all lines together, where that
+            can be told.
         bound: Requests after which it has stopped growing, or falls for the first time, for those
             that look like leaks.
         shares: Part of the traffic by path; the others share the rest evenly.

@@ -5,6 +5,7 @@ The windows of one worker, or of several together, are judged alike.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from leakmw.analysis.native import outside
 from leakmw.analysis.series import comparable
 from leakmw.analysis.survival import added
 from leakmw.analysis.together import Seen, Total, key, together
-from leakmw.analysis.verdicts import judge
+from leakmw.analysis.verdicts import LEAST_DEVIATIONS, judge
 from leakmw.records import (
     Diff,
     Estimate,
@@ -60,7 +61,7 @@ class Candidate(NamedTuple):
     @property
     def grows(self) -> bool:
         """Whether it has not stopped."""
-        return self.judgement.verdict in {Verdict.LEAK, Verdict.SUSPECT}
+        return self.judgement.grows
 
     @property
     def place(self) -> tuple[str, Frame | None]:
@@ -148,17 +149,40 @@ def judged(several: Sequence[Seen]) -> list[Candidate]:
     """Return what is to be said of each place that several workers have seen."""
     whole, looked_at = together(several), together([one.looked_at() for one in several])
     left = {key(share): share for share in looked_at.shares} if looked_at.during.seconds else {}
-    return [
-        _candidate(
+    said = [
+        judge(
             share,
-            judge(
-                share,
-                whole.during,
-                (left[key(share)], looked_at.during) if key(share) in left else None,
-            ),
             whole.during,
+            (left[key(share)], looked_at.during) if key(share) in left else None,
         )
         for share in whole.shares
+    ]
+    grown = zip(whole.shares, said, _handed_on(whole.shares, said), strict=True)
+    return [_candidate(share, one, whole.during, more) for share, one, more in grown]
+
+
+def _handed_on(shares: Sequence[Share], said: Sequence[Judgement]) -> list[Total | None]:
+    """Return for each place what of the growth elsewhere is its own, if any is.
+
+    A dict that is kept is missing where the next one is needed: there a new one is made. So what
+    Python hands on grows elsewhere, and is told to all that grow in proportion.
+    """
+    elsewhere = [share for share in shares if share.place.recycled]
+    growing = [
+        max(0.0, sum(share.bytes)) if one.grows and not share.place.recycled else 0.0
+        for share, one in zip(shares, said, strict=True)
+    ]
+    by_chance = LEAST_DEVIATIONS * math.sqrt(sum(share.variance for share in elsewhere))
+    if not any(growing) or sum(sum(share.bytes) for share in elsewhere) <= by_chance:
+        return [None] * len(shares)
+    sizes = [sum(column) for column in zip(*(share.bytes for share in elsewhere), strict=True)]
+    counts = [sum(column) for column in zip(*(share.blocks for share in elsewhere), strict=True)]
+    parts = [growth / sum(growing) for growth in growing]
+    return [
+        Total([part * size for size in sizes], [part * count for count in counts])
+        if part
+        else None
+        for part in parts
     ]
 
 
@@ -260,7 +284,30 @@ def _whole_survival(group: Sequence[Share]) -> Survival | None:
     return added(known) if known and len(known) == len(group) else None
 
 
-def _candidate(share: Share, judgement: Judgement, during: Windows) -> Candidate:
+def _candidate(
+    share: Share, judgement: Judgement, during: Windows, more: Total | None = None
+) -> Candidate:
+    """Return what may become a finding.
+
+    Args:
+        share: The growth of a place.
+
+        judgement: What that is.
+
+        during: Its windows.
+
+        more: What else is its own, of what grows elsewhere.
+    """
+    if more is not None:
+        share = share._replace(
+            bytes=[own + other for own, other in zip(share.bytes, more.bytes, strict=True)],
+            blocks=[own + other for own, other in zip(share.blocks, more.blocks, strict=True)],
+        )
+        said = (
+            f"{round(sum(more.bytes)):,} bytes of it are dicts, lists, tuples or floats that "
+            "Python handed on: they were made at other lines"
+        )
+        return _candidate(share, judgement, during).noting(said)
     return Candidate(
         judgement=judgement,
         growth=_growth(share, during),

@@ -75,6 +75,11 @@ class Judgement(NamedTuple):
     windows: int = 0
     doubted: bool = False
 
+    @property
+    def grows(self) -> bool:
+        """Whether it has not stopped."""
+        return self.verdict in {Verdict.LEAK, Verdict.SUSPECT}
+
 
 class _Grown(NamedTuple):
     """A growth to be suspected.
