@@ -173,7 +173,7 @@ def test_a_little_garbage_may_hold_much_native_memory(
 
 
 def test_the_garbage_that_is_allowed_is_measured_by_the_visits() -> None:
-    """A piece for every sixteen visits would leave 64 bytes each."""
+    """A piece for every eight visits would leave 64 bytes each."""
     app = App(leaky).serve(10, collections=0)
     (finding,) = app.findings(0)
     most = GARBAGE_PER_VISIT * finding.growth.visits

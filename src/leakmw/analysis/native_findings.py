@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 NATIVE = "native-memory"
 """The cause of such growth; it also stands for the site that it does not have."""
 
-GARBAGE_PER_VISIT = 4
+GARBAGE_PER_VISIT = 8
 """Bytes of garbage for each visit of its endpoint behind which native memory may wait. Growth that
-follows visits so closely comes in pieces, at least one for sixteen of them, and behind each there
+follows visits so closely comes in pieces, at least one for eight of them, and behind each there
 would be 64 bytes of garbage at least."""
 
 MOST_LINES = 3
