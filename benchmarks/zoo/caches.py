@@ -7,8 +7,6 @@ import functools
 import ssl
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from zoo.truth import leak
 
 if TYPE_CHECKING:
@@ -90,6 +88,8 @@ def class_for_each_request(shop: Shop) -> None:
 @leak("six mistakes", "flask", "/image", cause="native-memory", holder="thumbnails")
 def view_that_keeps_an_array(shop: Shop) -> None:
     """A small view of an array keeps all of it."""
+    import numpy as np  # the other cases start sooner without
+
     thumbnails: list[Any] = []
 
     def image() -> Any:

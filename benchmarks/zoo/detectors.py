@@ -133,7 +133,7 @@ NOTABLE_BYTES = 100 << 10
 class TracemallocDiff(Watcher):
     """Two snapshots of tracemalloc compared: the line that grew most."""
 
-    share = 0.2
+    share = 0.15
 
     def __init__(self) -> None:
         self._first: tracemalloc.Snapshot | None = None
@@ -272,7 +272,7 @@ BARE = "slope of RSS"
 
 DETECTORS: dict[str, Callable[[], Detector]] = {
     "leakmw": lambda: Leakmw(engine="sampling"),
-    "leakmw, tracemalloc": lambda: Leakmw(0.15, engine="tracemalloc", every=144, frames=8),
+    "leakmw, tracemalloc": lambda: Leakmw(0.125, engine="tracemalloc", every=120, frames=8),
     "tracemalloc, two snapshots": TracemallocDiff,
     "objgraph.growth": TypeGrowth,
     "Dozer": Ranking,
