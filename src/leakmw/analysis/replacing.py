@@ -95,7 +95,7 @@ def _reading(snapshot: Snapshot) -> _Reading | None:
     return _Reading(
         in_use - (snapshot.engine.own_bytes or 0),
         in_use - large.bytes - small.bytes,
-        not large.variance + small.variance,
+        large.variance + small.variance == 0,
     )
 
 
