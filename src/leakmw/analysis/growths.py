@@ -158,7 +158,7 @@ def judged(several: Sequence[Seen]) -> list[Candidate]:
         for share in whole.shares
     ]
     grown = zip(whole.shares, said, _handed_on(whole.shares, said), strict=True)
-    return [_candidate(share, one, whole.during, more) for share, one, more in grown]
+    return [_counted(share, one, whole.during, more) for share, one, more in grown]
 
 
 def _handed_on(shares: Sequence[Share], said: Sequence[Judgement]) -> list[Total | None]:
@@ -175,8 +175,8 @@ def _handed_on(shares: Sequence[Share], said: Sequence[Judgement]) -> list[Total
     by_chance = LEAST_DEVIATIONS * math.sqrt(sum(share.variance for share in elsewhere))
     if not any(growing) or sum(sum(share.bytes) for share in elsewhere) <= by_chance:
         return [None] * len(shares)
-    sizes = [sum(column) for column in zip(*(share.bytes for share in elsewhere), strict=True)]
-    counts = [sum(column) for column in zip(*(share.blocks for share in elsewhere), strict=True)]
+    sizes = _added([share.bytes for share in elsewhere])
+    counts = _added([share.blocks for share in elsewhere])
     parts = [growth / sum(growing) for growth in growing]
     return [
         Total([part * size for size in sizes], [part * count for count in counts])
@@ -269,8 +269,8 @@ def _merged(shares: Iterable[Share], name: Callable[[Share], object] = key) -> l
         first = max(group, key=lambda share: abs(sum(share.bytes)))
         merged.append(
             first._replace(
-                bytes=[sum(column) for column in zip(*(s.bytes for s in group), strict=True)],
-                blocks=[sum(column) for column in zip(*(s.blocks for s in group), strict=True)],
+                bytes=_added([share.bytes for share in group]),
+                blocks=_added([share.blocks for share in group]),
                 margin=sum(share.margin for share in group),
                 variance=sum(share.variance for share in group),
                 survival=_whole_survival(group),
@@ -284,30 +284,26 @@ def _whole_survival(group: Sequence[Share]) -> Survival | None:
     return added(known) if known and len(known) == len(group) else None
 
 
-def _candidate(
-    share: Share, judgement: Judgement, during: Windows, more: Total | None = None
-) -> Candidate:
-    """Return what may become a finding.
+def _added(columns: Sequence[Sequence[float]]) -> list[float]:
+    """Return the sum of several columns, window by window."""
+    return [sum(row) for row in zip(*columns, strict=True)]
 
-    Args:
-        share: The growth of a place.
 
-        judgement: What that is.
+def _counted(share: Share, judgement: Judgement, during: Windows, more: Total | None) -> Candidate:
+    """Return what may become a finding, with *more* that is its own of what grows elsewhere."""
+    if more is None:
+        return _candidate(share, judgement, during)
+    whole = share._replace(
+        bytes=_added([share.bytes, more.bytes]), blocks=_added([share.blocks, more.blocks])
+    )
+    said = (
+        f"{round(sum(more.bytes)):,} bytes of it are dicts, lists, tuples or floats that "
+        "Python handed on: they were made at other lines"
+    )
+    return _candidate(whole, judgement, during).noting(said)
 
-        during: Its windows.
 
-        more: What else is its own, of what grows elsewhere.
-    """
-    if more is not None:
-        share = share._replace(
-            bytes=[own + other for own, other in zip(share.bytes, more.bytes, strict=True)],
-            blocks=[own + other for own, other in zip(share.blocks, more.blocks, strict=True)],
-        )
-        said = (
-            f"{round(sum(more.bytes)):,} bytes of it are dicts, lists, tuples or floats that "
-            "Python handed on: they were made at other lines"
-        )
-        return _candidate(share, judgement, during).noting(said)
+def _candidate(share: Share, judgement: Judgement, during: Windows) -> Candidate:
     return Candidate(
         judgement=judgement,
         growth=_growth(share, during),
@@ -355,8 +351,8 @@ def _by_endpoint(shares: Iterable[Share], during: Windows) -> dict[str, Total]:
     none = [[0.0] * len(during.seconds)]
     return {
         name: Total(
-            [sum(column) for column in zip(*([s.bytes for s in group] or none), strict=True)],
-            [sum(column) for column in zip(*([s.blocks for s in group] or none), strict=True)],
+            _added([share.bytes for share in group] or none),
+            _added([share.blocks for share in group] or none),
         )
         for name, group in groups.items()
     }

@@ -131,9 +131,8 @@ def standing(finding: Finding, before: Remembered | None) -> Finding:
             advice=finding.advice or seen.advice,
         )
     confirmed = before is not None and before.state is State.CONFIRMED
-    if before is None or not confirmed or finding.verdict is not Verdict.SUSPECT:
-        return finding
-    if finding.doubted:
+    lessened = finding.verdict is Verdict.SUSPECT and not finding.doubted
+    if before is None or not confirmed or not lessened:
         return finding
     said = f"called a leak after {before.took:,} requests; the latest windows show less"
     kept = [one for one in finding.evidence if not one.startswith("too early")]

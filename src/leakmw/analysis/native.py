@@ -162,10 +162,12 @@ def _resident(known: Sequence[Snapshot]) -> str:
 
 
 def _judged(known: Sequence[Snapshot], meter: _Meter, glances: Sequence[Glance]) -> Outside:
-    growths, during = steps(meter.levels), windows(known)
+    growths = steps(meter.levels)
+    if sum(growths) < meter.least:
+        return Outside()
+    during = windows(known)
     # what has warmed up in one window is nobody's growth, however little comes after it
-    amounts = during.every_visit() or during.seconds
-    if sum(growths) < meter.least or not is_spread(growths, amounts):
+    if not is_spread(growths, during.every_visit() or during.seconds):
         return Outside()
     weights = _weights(growths, during, during.visits, meter.variance)
     if meter.sure and not _decides(weights):
@@ -193,7 +195,7 @@ def _suspects(meter: _Meter, weights: Mapping[str, Weight], during: Windows) -> 
         judgement = judge(share, during, looked_at(share, during))
         if judgement.verdict is Verdict.LEAK and not meter.sure:
             judgement = judgement._replace(verdict=Verdict.SUSPECT)
-        if judgement.verdict in {Verdict.LEAK, Verdict.SUSPECT}:
+        if judgement.grows:
             evidence = (*meter.said, *judgement.evidence)
             ripe = judgement.ripe and meter.sure
             yield Native(share, judgement._replace(evidence=evidence, ripe=ripe), during)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from leakmw.analysis.confirming import CONFIRM_WINDOWS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
 
 WARM_UP_SNAPSHOTS = 2
 """After so many leakmw itself has what it needs; before, its own growth hides what others do."""
-
-LATEST_WINDOWS = 8
-"""Windows that are looked at by themselves, too: the app warms up in those before."""
 
 LEAST_REPLACED = 0.5
 """Part of a growth that must have gone elsewhere, unseen, in either half of its time: a leak may
@@ -112,7 +111,8 @@ def replaced(growths: Sequence[float], moved: Heaps) -> Replaced | None:
         for window in zip(growths, moved.in_use, moved.unseen, strict=True)
         if not math.isnan(window[-1])
     ]
-    for windows in (told, told[-LATEST_WINDOWS:]):
+    # the last ones, as many as a leak takes, by themselves, too: in those before the app warms up
+    for windows in (told, told[-CONFIRM_WINDOWS:]):
         if _is_replaced(windows, exact=moved.exact):
             return Replaced(
                 len(windows),
