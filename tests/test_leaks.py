@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Event = dict[str, Any]
 
-WINDOWS = 12
+WINDOWS = 14
 """More than a leak takes."""
 
 

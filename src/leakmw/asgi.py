@@ -126,10 +126,7 @@ class LeakMiddleware:
             return self.monitor.begin(scope)
         path = path_of(scope) if scope.get("root_path") else scope["path"]
         tally = self._known.get(path, UNSEEN).get(scope["method"])
-        visit = self.monitor.begin(scope) if tally is not None else None
-        if visit is not None:
-            visit.endpoint = tally
-        return visit
+        return None if tally is None else self.monitor.begin(scope, tally)
 
     async def _aside(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve what is no visit of this face, or not surely one."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from leakmw.admin.messages import BODY_LIMIT, AdminRequest
 from leakmw.admin.service import Service
 from leakmw.monitor import Monitor
+from leakmw.records import Visit
 from leakmw.settings import Settings
 from leakmw.visits.columns import without_columns
 from leakmw.visits.ending import Ending
@@ -15,12 +16,12 @@ from leakmw.visits.endpoints import UNSEEN
 from leakmw.visits.wsgi_routes import PATH_KEY, STATUS_KEY, WsgiRoutes, evident_route
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
     from werkzeug.wrappers import Request
 
-    from leakmw.records import Visit
+    from leakmw.visits.endpoints import Known
 
 
 class LeakMiddleware:
@@ -42,11 +43,13 @@ class LeakMiddleware:
         SettingsError: If a setting is unknown or wrong.
     """
 
-    __slots__ = ("_admin", "app", "monitor")
+    __slots__ = ("_admin", "_finish", "_known", "app", "monitor")
 
     app: WSGIApplication
     monitor: Monitor
     _admin: _Admin | None
+    _finish: Callable[..., None]
+    _known: Known
 
     def __new__(
         cls,
@@ -62,6 +65,8 @@ class LeakMiddleware:
         monitor = Monitor(chosen, WsgiRoutes())
         self.app = app
         self._admin = _Admin(chosen, monitor) if chosen.token else None
+        self._finish = monitor.finish
+        self._known = monitor.known
         self.monitor = monitor
         return self
 
@@ -70,53 +75,48 @@ class LeakMiddleware:
         """Serve one request."""
         # This frame is below all that the app allocates, and tracemalloc looks its line up each
         # time, in a time that grows with what stands before the call.
-        visit, serve, start = self._enter(environ, start_response)
+        visit = self._enter(environ)
+        if not isinstance(visit, Visit):
+            return visit(environ, start_response)
+        if visit.endpoint is None:
+            start_response = _naming(self.monitor, visit, environ, start_response)
         try:
-            iterable = serve(environ, start)
+            iterable = self.app(environ, start_response)
         except BaseException:
-            if visit is not None:
-                self.monitor.finish(visit, environ)
+            self._finish(visit, environ)
             raise
-        if visit is None:
-            return iterable
-        if type(iterable) is not list:
+        if type(iterable) is not list or visit.endpoint is None:
             return _ending_at_close(iterable, self.monitor, visit, environ)
         chunks = _Chunks(iterable)
-        chunks.environ, chunks.monitor, chunks.visit = environ, self.monitor, visit
+        chunks.finish, chunks.visit = self._finish, visit
         return chunks
 
-    def _enter(
-        self, environ: WSGIEnvironment, start_response: StartResponse
-    ) -> tuple[Visit | None, WSGIApplication, StartResponse]:
-        """Return the visit that begins, if one does, what serves the request, and with what."""
+    def _enter(self, environ: WSGIEnvironment) -> Visit | WSGIApplication:
+        """Return the visit that begins; where none does, what serves the request."""
         path = environ.get("PATH_INFO", "")
         if self._admin is not None and path.startswith(self._admin.path):
             answer = self._admin.answer(environ)
             if answer is not None:
-                return None, answer, start_response
-        visit = self.monitor.begin(environ)
+                return answer
+        known = self._known.get(path)
+        tally = None if known is None else known.get(environ.get("REQUEST_METHOD", ""))
+        visit = self.monitor.begin(environ, tally)
         if visit is None:
-            return None, self.app, start_response
-        known = self.monitor.known.get(path, UNSEEN)
-        visit.endpoint = known.get(environ.get("REQUEST_METHOD", ""))
-        if visit.endpoint is None:  # else it is a path that is a name
+            return self.app
+        if tally is None:  # else it is a path that is a name
             environ[PATH_KEY] = path
             environ.pop(STATUS_KEY, None)
-            start_response = _naming(self.monitor, visit, environ, path, start_response)
-        return visit, self.app, start_response
+        return visit
 
 
 def _naming(
-    monitor: Monitor,
-    visit: Visit,
-    environ: WSGIEnvironment,
-    path: str,
-    start_response: StartResponse,
+    monitor: Monitor, visit: Visit, environ: WSGIEnvironment, start_response: StartResponse
 ) -> StartResponse:
     """Return ``start_response`` for a visit that has no name yet.
 
     It is named as soon as the app answers: Flask forgets the request before it returns.
     """
+    path = environ[PATH_KEY]
 
     def start(status: str, headers: Any, exc_info: Any = None) -> Any:
         if visit.endpoint is None:
@@ -132,41 +132,29 @@ def _naming(
     return start
 
 
-class _Answer:
-    """What a visit's answer is iterated from: dropping it ends the visit, too.
-
-    Some servers forget ``close()``, and a visit must not stay in flight for ever.
-
-    Attributes:
-        environ: Of the request.
-
-        monitor: What counts the visit.
-
-        visit: In which the answer was made.
-    """
-
-    __slots__ = ()
-
-    environ: WSGIEnvironment
-    monitor: Monitor
-    visit: Visit
-
-    def __del__(self) -> None:
-        if not self.visit.finished:
-            self.monitor.finish(self.visit, self.environ)
-
-
-class _Chunks(_Answer, list[bytes]):
+class _Chunks(list[bytes]):
     """A list that ends its visit when it is closed: it is iterated as the app's own would be.
 
     It has no constructor of its own, which would cost each visit a call.
+
+    Attributes:
+        finish: Ends a visit, however often it is called.
+
+        visit: In which the list was made; it has a name.
     """
 
-    __slots__ = ("environ", "monitor", "visit")
+    __slots__ = ("finish", "visit")
+
+    finish: Callable[[Visit], None]
+    visit: Visit
 
     def close(self) -> None:
         """End the visit, however often this is called."""
-        self.monitor.finish(self.visit, self.environ)
+        self.finish(self.visit)
+
+    def __del__(self) -> None:
+        if not self.visit.finished:  # some servers forget to close what they have sent
+            self.finish(self.visit)
 
 
 def _ending_at_close(
@@ -180,21 +168,21 @@ def _ending_at_close(
     return body(iterable, monitor, visit, environ)
 
 
-class _Body(_Answer):
-    """Any other iterable of the app's.
+class _Body:
+    """Any other iterable of the app's: dropping it ends the visit, too.
 
     It is no generator itself: closing one that nobody has started runs none of its code.
     """
 
-    __slots__ = ("_iterable", "environ", "monitor", "visit")
+    __slots__ = ("_environ", "_iterable", "_monitor", "_visit")
 
     def __init__(
         self, iterable: Any, monitor: Monitor, visit: Visit, environ: WSGIEnvironment
     ) -> None:
         self._iterable = iterable
-        self.monitor = monitor
-        self.visit = visit
-        self.environ = environ
+        self._monitor = monitor
+        self._visit = visit
+        self._environ = environ
 
     def __iter__(self) -> Iterator[bytes]:
         # Each chunk is made below a frame of this file, by which a tracer tells that it was made
@@ -213,7 +201,11 @@ class _Body(_Answer):
             if close is not None:
                 close()
         finally:
-            self.monitor.finish(self.visit, self.environ)
+            self._monitor.finish(self._visit, self._environ)
+
+    def __del__(self) -> None:
+        if not self._visit.finished:
+            self._monitor.finish(self._visit, self._environ)
 
 
 class _SizedBody(_Body):

@@ -39,7 +39,7 @@ LEAST_KEPT = 0.5
 """Part of what outlives its window that a leak keeps."""
 
 
-def wait(turnover: Turnover, amounts: Sequence[float]) -> float:
+def wait_for_survivors(turnover: Turnover, amounts: Sequence[float]) -> float:
     """Return how many more visits or seconds it takes to call it a leak, from births and deaths.
 
     Args:

@@ -8,6 +8,7 @@ in use, and so how much of that the tracer knows nothing of.
 from __future__ import annotations
 
 import math
+from statistics import median
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.confirming import CONFIRM_WINDOWS
@@ -17,13 +18,23 @@ if TYPE_CHECKING:
 
     from leakmw.records import Snapshot
 
-WARM_UP_SNAPSHOTS = 2
+WARM_UP_SNAPSHOTS, EXACT_WARM_UP_SNAPSHOTS = 2, 3
 """After so many leakmw itself has what it needs; before, its own growth hides what others do."""
+
+LEAST_WINDOWS = 4
+"""So that something is left of either half without the windows that stand out most."""
 
 LEAST_REPLACED = 0.5
 """Part of a growth that must have gone elsewhere, unseen, in either half of its time: a leak may
 well come along with something that goes once. Where the tracer estimates, its errors may look so:
 there the process must not have grown by more than the rest, either."""
+
+LEAST_DEVIATIONS = 2.0
+"""What went, in standard deviations of what moves by itself: small leaks drown in that."""
+
+NORMAL_DEVIATIONS = 1.4826
+"""Standard deviation of a normal distribution whose median absolute deviation is one (Hampel, JASA
+69, 1974)."""
 
 
 class Replaced(NamedTuple):
@@ -58,6 +69,10 @@ class Heaps(NamedTuple):
         """Return the windows of *part* alone."""
         return self._replace(in_use=self.in_use[part], unseen=self.unseen[part])
 
+    def told(self) -> int:
+        """Return how many of the windows tell of more than leakmw itself."""
+        return sum(not math.isnan(one) for one in self.unseen)
+
 
 def heaps(snapshots: Sequence[Snapshot]) -> Heaps | None:
     """Return how the heaps have moved between *snapshots*; ``None`` where nobody tells.
@@ -69,9 +84,10 @@ def heaps(snapshots: Sequence[Snapshot]) -> Heaps | None:
     if len(known) < 2:  # noqa: PLR2004
         return None
     latest, moved = known[0], Heaps([], [], exact=known[-1].exact)
+    warm_up = EXACT_WARM_UP_SNAPSHOTS if moved.exact else WARM_UP_SNAPSHOTS
     for reading, before in zip(readings[1:], snapshots, strict=False):
         now = reading or latest
-        early = before.number <= WARM_UP_SNAPSHOTS
+        early = before.number <= warm_up
         moved.in_use.append(now.in_use - latest.in_use)
         moved.unseen.append(math.nan if early else now.unseen - latest.unseen)
         latest = now
@@ -129,16 +145,29 @@ class _Window(NamedTuple):
 
 
 def _is_replaced(windows: Sequence[_Window], *, exact: bool) -> bool:
+    if len(windows) < LEAST_WINDOWS:
+        return False
     middle = len(windows) // 2
-    # to look at the heap for once takes something itself, in one window
-    most = max(windows, key=lambda one: one.unseen, default=None)
+    # to look at the heap takes something once, and what the start has left goes in one collection
+    by_unseen = sorted(range(len(windows)), key=lambda number: windows[number].unseen)
+    usual = sorted(by_unseen[1:-1])
     halves = [
-        [one for one in half if one is not most] for half in (windows[:middle], windows[middle:])
+        [windows[number] for number in usual if (number < middle) is early]
+        for early in (True, False)
     ]
-    return all(_is_made_up_for(half, exact=exact) for half in halves)
+    return all(_is_made_up_for(half, exact=exact) for half in halves) and _stands_out(
+        [windows[number].unseen for number in usual]
+    )
 
 
 def _is_made_up_for(windows: Sequence[_Window], *, exact: bool) -> bool:
     growth, in_use, unseen = map(sum, zip(*windows, strict=True)) if windows else (0, 0, 0)
     least = LEAST_REPLACED * growth
     return growth > 0 and -unseen >= least and (exact or in_use <= growth - least)
+
+
+def _stands_out(unseen: Sequence[float]) -> bool:
+    """Say whether so much has gone as hardly goes by chance."""
+    usual = median(unseen)
+    deviation = NORMAL_DEVIATIONS * median(abs(one - usual) for one in unseen)
+    return -sum(unseen) >= LEAST_DEVIATIONS * deviation * math.sqrt(len(unseen))

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import ALL
-from leakmw.analysis.confirming import wait, wait_for_levels
+from leakmw.analysis.confirming import CONFIRM_WINDOWS, wait_for_levels, wait_for_survivors
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.lasting import is_new, lasting, parts, stopped
 from leakmw.analysis.replacing import replaced
@@ -116,14 +116,15 @@ def judge(share: Share, during: Windows, looked_at: tuple[Share, Windows] | None
         # before, too: what a leak keeps may be such that Python sees no reason to collect
         return Judgement(None)
     in_place = _in_place_of_others(share, during, grown.windows)
+    wait = max(grown.wait, _until_told(share, during, grown.windows))
     evidence = (
         *grown.seen,
         _reason(share),
         *in_place,
         _collected(during, grown.windows, left=left),
-        *_missing(grown.wait, share, during),
+        *_missing(wait, share, during),
     )
-    if grown.wait or in_place or share.endpoint == BACKGROUND or share.place.recycled:
+    if wait or in_place or share.endpoint == BACKGROUND or share.place.recycled:
         return Judgement(
             Verdict.SUSPECT,
             evidence,
@@ -175,7 +176,7 @@ def _grown_by_survivors(share: Share, survival: Survival, during: Windows) -> _G
         f"grew all through the last {run} windows: {rates} {_unit(share, during)}",
         _still_alive(survival.blocks.last(run)),
     )
-    waits = [wait(turnover.last(size), amounts[-size:]) for turnover, size in runs]
+    waits = [wait_for_survivors(turnover.last(size), amounts[-size:]) for turnover, size in runs]
     return _Grown(run, seen, min(waits))
 
 
@@ -242,6 +243,18 @@ def _missing(wait: float, share: Share, during: Windows) -> tuple[str, ...]:
         return (f"too early to call it a leak: about {wait:,.0f} s more",)
     more = max(100, round(wait, -2))
     return (f"too early to call it a leak: about {more:,.0f} more requests of this endpoint",)
+
+
+def _until_told(share: Share, during: Windows, run: int) -> float:
+    """Return how many more visits or seconds tell what takes the place of others.
+
+    Where nothing but levels is known, the first windows alone cannot: leakmw itself grows in them.
+    """
+    if during.heaps is None or share.survival is not None or share.place.native:
+        return 0
+    latest = slice(-run, None)
+    missing = CONFIRM_WINDOWS - during.heaps.cut(latest).told()
+    return max(0, missing) * sum(_amounts(share, during)[latest]) / run
 
 
 def _in_place_of_others(share: Share, during: Windows, run: int) -> tuple[str, ...]:

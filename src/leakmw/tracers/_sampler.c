@@ -53,8 +53,8 @@
 #include <internal/pycore_pystate.h>
 #endif
 
-#define SLOTS (1u << 15)      /* of the table of samples, at most half full */
-#define MOST_SAMPLES (SLOTS / 2)
+#define MOST_SAMPLES (1u << 14)
+#define SLOTS (2 * MOST_SAMPLES)  /* by which samples are found */
 #define MOST_NODES (1u << 16) /* of the tree of tracebacks; 0 is its root */
 #define PATHS (1u << 12)      /* tracebacks that are found by a hash of all their frames */
 #define FILTER (1u << 17)     /* counters, each for the blocks of some 64-byte steps */
@@ -70,11 +70,11 @@
 #define MOST_NANOSECONDS 5000u     /* believed of one sample: above, the thread was not running */
 
 typedef struct {
-    void *block;       /* NULL: the slot is free */
+    void *block;       /* NULL: the sample is free */
     size_t size;
     double interval;   /* mean gap in bytes that it was, or would have been, taken at */
     PyObject *visit;   /* owned; NULL outside of visits */
-    uint32_t node;     /* innermost frame */
+    uint32_t node;     /* innermost frame; of a free sample: the next free one */
     uint32_t birth;    /* window */
 } Sample;
 
@@ -101,7 +101,8 @@ typedef struct {
     uint64_t recyclable;
 } Record;
 
-static Sample samples[SLOTS];
+static Sample samples[MOST_SAMPLES + 1];   /* 0 is none */
+static uint16_t slots[SLOTS];              /* the sample of a block, 0 for none */
 static Node nodes[MOST_NODES];
 static uint32_t buckets[MOST_NODES];
 static Path paths[PATHS];
@@ -117,8 +118,9 @@ static struct {
     double overhead;               /* share of CPU time to keep to; 0: the interval is fixed */
     uint64_t spent, cpu_seen, spent_seen;   /* nanoseconds */
     uint64_t taken, thinned, skipped;
-    uint32_t live, in_use, ever_used, first_free;   /* samples; nodes, twice; a free node */
-    uint32_t dropped, window, since_look, untimed;
+    uint32_t live, ever_live, free_sample;          /* samples: how many, and one to be had */
+    uint32_t in_use, ever_used, first_free;         /* the same of nodes */
+    uint32_t dropped, window, since_look, untimed, beginnings;
     int frames;
     bool active, probing, reached;
 } state = {.window = 1};
@@ -281,8 +283,15 @@ walk(PyThreadState *thread, Place *places)
 #endif
     int depth = 0;
     for (; frame != NULL && depth < state.frames; frame = frame->previous) {
-        if (_PyFrame_IsIncomplete(frame)) {
-            continue;  /* being set up or torn down, or no frame of Python code */
+#if PY_VERSION_HEX >= 0x030C0000
+        if (frame->owner == FRAME_OWNED_BY_CSTACK) {
+            continue;  /* no frame of Python code */
+        }
+#endif
+        /* to ask that of the callers, too, misses the cache at each, and those that a collection
+           has interrupted while they were set up have their code by then */
+        if (depth == 0 && _PyFrame_IsIncomplete(frame)) {
+            continue;  /* being set up or torn down */
         }
 #if PY_VERSION_HEX >= 0x030D0000
         PyCodeObject *code = _PyFrame_GetCode(frame);
@@ -375,7 +384,9 @@ forget(void)
     }
 }
 
-/* the table of samples: linear probing, without tombstones */
+/* The table of samples. They are found by linear probing, without tombstones, in a table of small
+   numbers: what is asked for at random stays in cache, and so do the samples last freed, which are
+   the next to be used. */
 
 static inline uint8_t *
 counter_of(void *block)
@@ -391,14 +402,58 @@ slot_of(void *block)
     return (uint32_t)(((uint64_t)(uintptr_t)block >> 4) * 0x9E3779B97F4A7C15u >> 49);
 }
 
+/* Return the slot of a block's sample, or the free one where it would be. */
+static uint32_t
+find_slot(void *block)
+{
+    uint32_t i = slot_of(block);
+    while (slots[i] != 0 && samples[slots[i]].block != block) {
+        i = (i + 1) % SLOTS;
+    }
+    return i;
+}
+
+static void
+take_out(uint32_t i)
+{
+    uint16_t number = slots[i];
+    Sample gone = samples[number];
+    uint8_t *counter = counter_of(gone.block);
+    if (*counter < UINT8_MAX) {
+        --*counter;  /* a full one has lost count, and stays */
+    }
+    for (uint32_t j = (i + 1) % SLOTS; slots[j] != 0; j = (j + 1) % SLOTS) {
+        uint32_t wanted = slot_of(samples[slots[j]].block);
+        if ((j - wanted) % SLOTS >= (j - i) % SLOTS) {
+            slots[i] = slots[j];
+            i = j;
+        }
+    }
+    slots[i] = 0;
+    samples[number] = (Sample){.node = state.free_sample};
+    state.free_sample = number;
+    state.live--;
+    leave(gone.node);
+    drop(gone.visit);
+}
+
+/* There is room: whoever finds the table crowded takes no sample. */
 static void
 insert(Sample sample)
 {
-    uint32_t i = slot_of(sample.block);
-    while (samples[i].block != NULL) {
-        i = (i + 1) % SLOTS;
+    uint32_t i = find_slot(sample.block);
+    if (slots[i] != 0) {
+        take_out(i);  /* a hook that was not reached for a while has not seen that block freed */
+        i = find_slot(sample.block);
     }
-    samples[i] = sample;
+    uint32_t number = state.free_sample;
+    if (number != 0) {
+        state.free_sample = samples[number].node;
+    } else {
+        number = ++state.ever_live;
+    }
+    samples[number] = sample;
+    slots[i] = (uint16_t)number;
     nodes[sample.node].users++;
     state.live++;
     uint8_t *counter = counter_of(sample.block);
@@ -407,42 +462,19 @@ insert(Sample sample)
     }
 }
 
-static void
-take_out(uint32_t i)
-{
-    Sample gone = samples[i];
-    uint8_t *counter = counter_of(gone.block);
-    if (*counter < UINT8_MAX) {
-        --*counter;  /* a full one has lost count, and stays */
-    }
-    for (uint32_t j = (i + 1) % SLOTS; samples[j].block != NULL; j = (j + 1) % SLOTS) {
-        if (((j - slot_of(samples[j].block)) % SLOTS) >= ((j - i) % SLOTS)) {
-            samples[i] = samples[j];
-            i = j;
-        }
-    }
-    samples[i].block = NULL;
-    state.live--;
-    leave(gone.node);
-    drop(gone.visit);
-}
-
 /* Keep each sample with the chance that it would have had at the new interval. */
 static void
 thin(double interval)
 {
-    for (uint32_t i = 0; i < SLOTS;) {
-        Sample *one = &samples[i];
+    for (Sample *one = samples + 1; one <= samples + state.ever_live; one++) {
         if (one->block != NULL && one->interval < interval) {
             double keep = chance(one->size, interval) / chance(one->size, one->interval);
             one->interval = interval;
             if (uniform() >= keep) {
-                take_out(i);
+                take_out(find_slot(one->block));
                 state.thinned++;
-                continue;  /* another may have moved up */
             }
         }
-        i++;
     }
     state.interval = state.least = interval;
 }
@@ -594,13 +626,11 @@ released(void *block)
     if (our_thread() == NULL) {
         return;
     }
-    for (uint32_t i = slot_of(block); samples[i].block != NULL; i = (i + 1) % SLOTS) {
-        if (samples[i].block == block) {
-            uint64_t started = begin_spending();
-            take_out(i);
-            spend(started);
-            return;
-        }
+    uint32_t i = find_slot(block);
+    if (slots[i] != 0) {
+        uint64_t started = begin_spending();
+        take_out(i);
+        spend(started);
     }
 }
 
@@ -705,12 +735,16 @@ unhook(int i)
 static void
 clear(void)
 {
-    for (uint32_t i = 0; i < SLOTS; i++) {
-        while (samples[i].block != NULL) {
-            take_out(i);
+    const uint32_t beginning = state.beginnings;
+    for (Sample *one = samples + 1; one <= samples + state.ever_live; one++) {
+        if (one->block != NULL) {
+            take_out(find_slot(one->block));
         }
         if (state.dropped > MOST_DROPPED / 2) {
             bury();
+        }
+        if (state.beginnings != beginning) {
+            break;  /* a finalizer has begun anew: what was there before is gone */
         }
     }
     if (state.live == 0) {  /* else somebody has begun anew in the middle of this */
@@ -783,6 +817,7 @@ sampler_start(PyObject *Py_UNUSED(module), PyObject *args)
     }
     state.active = false;
     gap = INT64_MAX;
+    state.beginnings++;
     clear();
     state.interpreter = PyInterpreterState_Main();
     Py_XSETREF(state.variable, Py_NewRef(variable));
@@ -849,8 +884,7 @@ sampler_read(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     }
     Record *record = (Record *)PyBytes_AS_STRING(records);
     Py_ssize_t number = 0;
-    for (uint32_t i = 0; i < SLOTS; i++) {
-        Sample *one = &samples[i];
+    for (Sample *one = samples + 1; one <= samples + state.ever_live; one++) {
         if (one->block == NULL) {
             continue;
         }
@@ -916,16 +950,13 @@ sampler_find(PyObject *Py_UNUSED(module), PyObject *address)
     if (block == NULL && PyErr_Occurred()) {
         return NULL;
     }
-    if (*counter_of(block)) {
-        for (uint32_t i = slot_of(block); samples[i].block != NULL; i = (i + 1) % SLOTS) {
-            if (samples[i].block == block) {
-                Sample one = samples[i];  /* it may go while its answer is made */
-                PyObject *visit = Py_NewRef(one.visit == NULL ? Py_None : one.visit);
-                return Py_BuildValue("IIN", one.node, one.birth, visit);
-            }
-        }
+    uint32_t i = *counter_of(block) ? slots[find_slot(block)] : 0;
+    if (i == 0) {
+        Py_RETURN_NONE;
     }
-    Py_RETURN_NONE;
+    Sample one = samples[i];  /* it may go while its answer is made */
+    PyObject *visit = Py_NewRef(one.visit == NULL ? Py_None : one.visit);
+    return Py_BuildValue("IIN", one.node, one.birth, visit);
 }
 
 /* Where the block of an object begins: the collector's header, and the pointers to attributes and
@@ -973,13 +1004,11 @@ PyDoc_STRVAR(birth_doc,
 static PyObject *
 sampler_birth(PyObject *Py_UNUSED(module), PyObject *object)
 {
-    void *block = block_of(object);
-    for (uint32_t i = slot_of(block); samples[i].block != NULL; i = (i + 1) % SLOTS) {
-        if (samples[i].block == block && samples[i].node != 0 && !is_recyclable(&samples[i])) {
-            return frames_of(samples[i].node);
-        }
+    const Sample *one = &samples[slots[find_slot(block_of(object))]];
+    if (one->node == 0 || is_recyclable(one)) {
+        Py_RETURN_NONE;
     }
-    Py_RETURN_NONE;
+    return frames_of(one->node);
 }
 
 PyDoc_STRVAR(figures_doc,
@@ -991,8 +1020,8 @@ PyDoc_STRVAR(figures_doc,
 static PyObject *
 sampler_figures(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    Py_ssize_t bytes = sizeof(samples) + sizeof(nodes) + sizeof(buckets) + sizeof(paths) +
-                       sizeof(filter) + sizeof(dropped);
+    Py_ssize_t bytes = sizeof(samples) + sizeof(slots) + sizeof(nodes) + sizeof(buckets) +
+                       sizeof(paths) + sizeof(filter) + sizeof(dropped);
     return Py_BuildValue(
         "{s:O,s:d,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
         "reached", state.active && is_reached(0) && is_reached(1) ? Py_True : Py_False,
@@ -1096,7 +1125,7 @@ execute(PyObject *module)
     return PyModule_AddIntConstant(module, "MOST_SAMPLES", MOST_SAMPLES);
 }
 
-static PyModuleDef_Slot slots[] = {
+static PyModuleDef_Slot module_slots[] = {
     {Py_mod_exec, execute},
 #if PY_VERSION_HEX >= 0x030C0000
     {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
@@ -1109,7 +1138,7 @@ static struct PyModuleDef definition = {
     .m_name = "leakmw.tracers._sampler",
     .m_doc = "The hook of the sampling tracer on Python's allocators.",
     .m_methods = methods,
-    .m_slots = slots,
+    .m_slots = module_slots,
 };
 
 PyMODINIT_FUNC

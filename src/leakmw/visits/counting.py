@@ -35,6 +35,12 @@ class Counting:
             face that sees both at once; empty if the user names visits.
     """
 
+    # each visit looks at nearly all of them: so they lie side by side
+    __slots__ = (
+        *("_counted", "_endpoints", "_flying", "_follows", "_left", "_namer", "_pid", "_route"),
+        *("_step", "_stride", "known"),
+    )
+
     def __init__(
         self,
         settings: Settings,
@@ -57,17 +63,21 @@ class Counting:
         self._left = self._stride = min(STRIDE, self._step)
         self._endpoints.reset()
 
-    def begin(self, request: MutableMapping[str, Any]) -> Visit | None:
+    def begin(
+        self, request: MutableMapping[str, Any], endpoint: Tally | None = None
+    ) -> Visit | None:
         """Count a visit that begins; its caller must :meth:`finish` it.
 
         Args:
             request: Its environ or scope, where the visit can be found from now on.
 
+            endpoint: What counts the visits of its endpoint, if that is known.
+
         Returns:
             The visit; ``None`` where a face around this one counts it.
         """
         visit = Visit()
-        visit.endpoint = visit.outer = None
+        visit.endpoint, visit.outer = endpoint, None
         visit.finished = False
         found = request.setdefault(VISIT_KEY, visit)
         if found is not visit:
