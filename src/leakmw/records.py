@@ -108,7 +108,8 @@ class Visit:
     Attributes:
         endpoint: The endpoint's tally once the visit has a name; ``None`` before.
         finished: Whether it was counted.
-        outer: The visit in the middle of which this one began, until it is over.
+        outer: The visit in the middle of which this one began, until it is over; where visits are
+            followed.
     """
 
     __slots__ = ("endpoint", "finished", "outer")

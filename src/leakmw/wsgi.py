@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from leakmw.admin.messages import BODY_LIMIT, AdminRequest
@@ -43,13 +44,14 @@ class LeakMiddleware:
         SettingsError: If a setting is unknown or wrong.
     """
 
-    __slots__ = ("_admin", "_finish", "_known", "app", "monitor")
+    __slots__ = ("_admin", "_finish", "_known", "_usual", "app", "monitor")
 
     app: WSGIApplication
     monitor: Monitor
     _admin: _Admin | None
     _finish: Callable[..., None]
     _known: Known
+    _usual: type | None
 
     def __new__(
         cls,
@@ -67,6 +69,7 @@ class LeakMiddleware:
         self._admin = _Admin(chosen, monitor) if chosen.token else None
         self._finish = monitor.finish
         self._known = monitor.known
+        self._usual = None
         self.monitor = monitor
         return self
 
@@ -85,11 +88,18 @@ class LeakMiddleware:
         except BaseException:
             self._finish(visit, environ)
             raise
-        if type(iterable) is not list or visit.endpoint is None:
-            return _ending_at_close(iterable, self.monitor, visit, environ)
-        chunks = _Chunks(iterable)
-        chunks.finish, chunks.visit = self._finish, visit
-        return chunks
+        if visit.endpoint is None:
+            return self._ending_at_close(iterable, visit, environ)
+        kind = type(iterable)
+        if kind is list:
+            chunks = _Chunks(iterable)
+            chunks.finish, chunks.visit = self._finish, visit
+            return chunks
+        if kind is self._usual:
+            body = _Body()
+            body.iterable, body.finish, body.visit = iterable, self._finish, visit
+            return body
+        return self._ending_at_close(iterable, visit, environ)
 
     def _enter(self, environ: WSGIEnvironment) -> Visit | WSGIApplication:
         """Return the visit that begins; where none does, what serves the request."""
@@ -107,6 +117,23 @@ class LeakMiddleware:
             environ[PATH_KEY] = path
             environ.pop(STATUS_KEY, None)
         return visit
+
+    def _ending_at_close(
+        self, iterable: Any, visit: Visit, environ: WSGIEnvironment
+    ) -> Iterable[bytes]:
+        """Return *iterable*, or what stands for it, with the end of its visit at ``close()``."""
+        wrapper = environ.get("wsgi.file_wrapper")
+        if wrapper is not None and _is_file(iterable, wrapper):
+            return _file_ending_at_close(iterable, self.monitor, visit, environ)
+        if hasattr(iterable, "__len__"):
+            body: _Body = _SizedBody()
+        else:
+            body = _Body()
+            self._usual = type(iterable)  # an app mostly answers with the same
+        body.iterable, body.visit = iterable, visit
+        # it may get its name while it is iterated
+        body.finish = partial(self._finish, request=environ)
+        return body
 
 
 def _naming(
@@ -157,55 +184,47 @@ class _Chunks(list[bytes]):
             self.finish(self.visit)
 
 
-def _ending_at_close(
-    iterable: Any, monitor: Monitor, visit: Visit, environ: WSGIEnvironment
-) -> Iterable[bytes]:
-    """Return *iterable*, or what stands for it, with the end of its visit behind ``close()``."""
-    wrapper = environ.get("wsgi.file_wrapper")
-    if wrapper is not None and _is_file(iterable, wrapper):
-        return _file_ending_at_close(iterable, monitor, visit, environ)
-    body = _SizedBody if hasattr(iterable, "__len__") else _Body
-    return body(iterable, monitor, visit, environ)
-
-
 class _Body:
     """Any other iterable of the app's: dropping it ends the visit, too.
 
     It is no generator itself: closing one that nobody has started runs none of its code.
+
+    Attributes:
+        iterable: The app's own.
+
+        finish: Ends a visit, however often it is called.
+
+        visit: In which the iterable was made.
     """
 
-    __slots__ = ("_environ", "_iterable", "_monitor", "_visit")
+    __slots__ = ("finish", "iterable", "visit")
 
-    def __init__(
-        self, iterable: Any, monitor: Monitor, visit: Visit, environ: WSGIEnvironment
-    ) -> None:
-        self._iterable = iterable
-        self._monitor = monitor
-        self._visit = visit
-        self._environ = environ
+    iterable: Any
+    finish: Callable[[Visit], None]
+    visit: Visit
 
     def __iter__(self) -> Iterator[bytes]:
         # Each chunk is made below a frame of this file, by which a tracer tells that it was made
         # for a visit. "yield from" would close the app's iterator, which is up to the server.
-        for chunk in self._iterable:  # noqa: UP028
+        for chunk in self.iterable:  # noqa: UP028
             yield chunk
 
     def __next__(self) -> bytes:
-        chunk: bytes = next(self._iterable)  # raises where it would have without us
+        chunk: bytes = next(self.iterable)  # raises where it would have without us
         return chunk
 
     def close(self) -> None:
         """Close the app's iterable, then end the visit."""
         try:
-            close = getattr(self._iterable, "close", None)
+            close = getattr(self.iterable, "close", None)
             if close is not None:
                 close()
         finally:
-            self._monitor.finish(self._visit, self._environ)
+            self.finish(self.visit)
 
     def __del__(self) -> None:
-        if not self._visit.finished:
-            self._monitor.finish(self._visit, self._environ)
+        if not self.visit.finished:
+            self.finish(self.visit)
 
 
 class _SizedBody(_Body):
@@ -214,7 +233,7 @@ class _SizedBody(_Body):
     __slots__ = ()
 
     def __len__(self) -> int:
-        return len(self._iterable)
+        return len(self.iterable)
 
 
 def _is_file(iterable: object, wrapper: Any) -> bool:

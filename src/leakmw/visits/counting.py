@@ -77,7 +77,7 @@ class Counting:
             The visit; ``None`` where a face around this one counts it.
         """
         visit = Visit()
-        visit.endpoint, visit.outer = endpoint, None
+        visit.endpoint = endpoint
         visit.finished = False
         found = request.setdefault(VISIT_KEY, visit)
         if found is not visit:
@@ -90,8 +90,7 @@ class Counting:
         self._flying += 1
         if self._follows:
             outer = CURRENT.get()
-            if outer is not None and not outer.finished:
-                visit.outer = outer
+            visit.outer = None if outer is None or outer.finished else outer
             CURRENT.set(visit)
         return visit
 
