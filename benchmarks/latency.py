@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from typing import NamedTuple
 
 from figures import Spread, machine, table
-from overhead import ASGI, PAGES, SETTLED, WSGI, Case, ratio
+from overhead import ASGI, PAGES, SETTLED_SECONDS, WSGI, Case, ratio, settle
 from servers import serving
 from traffic import Client
 
@@ -58,7 +58,7 @@ def measured(case: Case, rounds: int, blocks: int, requests: int) -> dict[str, l
                 server = stack.enter_context(serving(case.server, case.app, variant))
                 clients[variant] = Client(server.address, keep_alive=True)
                 stack.callback(clients[variant].close)
-                clients[variant].send(SETTLED)
+                settle(server, clients[variant], SETTLED_SECONDS)
             for turn in range(blocks):
                 for variant in VARIANTS if turn % 2 else reversed(VARIANTS):
                     found[variant].append(block(clients[variant], requests))

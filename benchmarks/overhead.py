@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from figures import Spread, machine, table
-from servers import APPS, CORES, NO_SETTINGS, TOKEN, environment, on_core, serving
+from servers import APPS, CORES, NO_SETTINGS, TOKEN, Server, environment, on_core, serving
 from traffic import Client
 
 from leakmw.pace import AT_ONCE
@@ -24,9 +24,12 @@ from leakmw.pace import AT_ONCE
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-WARM_UP, SETTLED = 500, 2000
-"""Requests before the first measured one: interpreters specialize, pools fill; and the interval
-between samples finds its place, at which they cost more than before."""
+WARM_UP = 500
+"""Requests before the first measured one: interpreters specialize, pools fill."""
+
+SETTLED_SECONDS = 3
+"""Of CPU until the interval between samples has found its place: a process begins with three times
+the budget, for about half of that."""
 
 SNAPSHOT_EVERY = 1000
 TRACED_SETTINGS = {"engine": "tracemalloc", "every": SNAPSHOT_EVERY, "frames": 8}
@@ -67,12 +70,14 @@ class Effort(NamedTuple):
         blocks: Measurements of each variant in a round, in turns.
         requests: Requests in a measurement.
         warm_up: Requests before the first.
+        settling: Seconds of CPU before it, at the least.
     """
 
     rounds: int
     blocks: int
     requests: int
     warm_up: int = WARM_UP
+    settling: int = 0
 
 
 def counting(effort: Effort) -> str:
@@ -96,16 +101,18 @@ def counting(effort: Effort) -> str:
 def default(effort: Effort) -> str:
     """Compare the bare app with leakmw at its default settings, snapshots included.
 
-    Beside it what counting costs, and all with an interval of a gigabyte, so without samples.
+    Beside it what counting costs; what a second thread does that only waits, as leakmw's mostly
+    does, for then the C library has to lock; and all with an interval of a gigabyte, so without
+    samples.
     """
     rows = []
     for case in [*PAGES, HEAVY, *CASES]:
-        costs = measured(case, ("bare", "counting", "unsampled", "leakmw"), effort)
+        costs = measured(case, ("bare", "counting", "thread", "unsampled", "leakmw"), effort)
         bare = Spread.of([seconds * 1e6 for seconds in costs["bare"]]).shown(0)
         ratios = (ratio(some, costs["bare"]) for name, some in costs.items() if name != "bare")
         rows.append((case.title, bare, *ratios))
-    head = ("app, server", "bare, µs of CPU per request", "counting", "without samples", "leakmw")
-    return table(head, rows)
+    columns = ("counting", "a second thread", "without samples", "leakmw")
+    return table(("app, server", "bare, µs of CPU per request", *columns), rows)
 
 
 def peers(effort: Effort, case: Case = PAGES[0]) -> str:
@@ -193,7 +200,7 @@ def settled_interval(case: Case) -> int:
     """Return the mean bytes between two samples that the default settings come to."""
     with serving(case.server, case.app, "leakmw", {"token": TOKEN}) as server:
         client = Client(server.address, keep_alive=case.server != "gunicorn sync")
-        client.send(SETTLED)
+        settle(server, client, SETTLED_SECONDS)
         client.close()
         server.asked("snapshots", "POST")
         return int(server.asked("report")["engine"]["sample_bytes"])
@@ -231,6 +238,7 @@ def visited(
     with serving(case.server, case.app, variant, settings) as server:
         client = Client(server.address, keep_alive=case.server != "gunicorn sync")
         client.send(effort.warm_up)
+        settle(server, client, effort.settling)
 
         def block() -> Iterator[float]:
             while True:
@@ -240,6 +248,13 @@ def visited(
 
         yield block()
         client.close()
+
+
+def settle(server: Server, client: Client, seconds: float) -> None:
+    """Send requests until the server has used so many seconds of CPU."""
+    until = server.cpu_seconds() + seconds
+    while server.cpu_seconds() < until:
+        client.send(WARM_UP)
 
 
 def ratio(costs: Sequence[float], base: Sequence[float]) -> str:
@@ -281,9 +296,9 @@ def instructions_of(
 
 
 SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
-    "default": (default, Effort(rounds=6, blocks=6, requests=304, warm_up=SETTLED)),
-    "peers": (peers, Effort(rounds=2, blocks=12, requests=200)),
-    "heavy": (heavy, Effort(rounds=2, blocks=12, requests=104)),
+    "default": (default, Effort(rounds=3, blocks=12, requests=304, settling=SETTLED_SECONDS)),
+    "peers": (peers, Effort(rounds=2, blocks=12, requests=200, settling=SETTLED_SECONDS)),
+    "heavy": (heavy, Effort(rounds=2, blocks=12, requests=104, settling=SETTLED_SECONDS)),
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
     # one start of the servers decides as much as what is measured

@@ -545,12 +545,13 @@ class History:
         *,
         views: Mapping[str, Span] | None = None,
         in_visit: bool | None = True,
+        block: int = 100,
         **given: Any,
     ) -> None:
         """Add a snapshot ten seconds after the last.
 
         Args:
-            levels: Live bytes by path, such as ``"views.py:10 prices.py:5"``, in blocks of 100.
+            levels: Live bytes by path, such as ``"views.py:10 prices.py:5"``.
 
             visits: Visits so far, by endpoint.
 
@@ -558,10 +559,12 @@ class History:
 
             in_visit: Whether all of it was born in visits.
 
+            block: Bytes in each block.
+
             given: Fields of the snapshot or its trace.
         """
         number = len(self.snapshots) + 1
-        rows = [_row(path, size, in_visit=in_visit) for path, size in levels.items()]
+        rows = [_row(path, size, block, in_visit=in_visit) for path, size in levels.items()]
         trace = Trace(tuple(rows), True, 1, "fork", 0.1, 0.001)  # a field of a tuple
         known = {name: given.pop(name) for name in trace._fields if name in given}
         endpoints = {
@@ -584,11 +587,11 @@ class History:
         )
 
 
-def _row(path: str, size: int, *, in_visit: bool | None) -> Row:
+def _row(path: str, size: int, block: int, *, in_visit: bool | None) -> Row:
     frames = tuple(
         Frame(file, int(line)) for file, line in (place.split(":") for place in path.split())
     )
-    return Row(frames, size, size // 100, frames, in_visit=in_visit)
+    return Row(frames, size, size // block, frames, in_visit=in_visit)
 
 
 @pytest.fixture

@@ -32,14 +32,17 @@ class App:
 
     Args:
         variance: Of what the tracer knows.
+
+        block: Bytes in each block that is kept: it tells in which heap they lie.
     """
 
-    def __init__(self, variance: float = 0.0) -> None:
+    def __init__(self, variance: float = 0.0, block: int = 4 * KIB) -> None:
         self.history = History()
         self._variance = variance
+        self._block = block
         self._kept, self._before = 0, 200 << 20
 
-    def serve(self, windows: int, *, went: int, own: int = 0) -> App:
+    def serve(self, windows: int, *, went: int, own: int = 0, other: int = 0) -> App:
         """Take a snapshot after each of so many windows.
 
         Args:
@@ -47,22 +50,33 @@ class App:
 
             went: Bytes of what was there before that go in each.
 
-            own: Bytes that the tracer itself has.
+            own: Bytes of the C heap that the tracer itself has.
+
+            other: Bytes of the other heap that nobody knows anything of.
         """
         for _ in range(windows):
             self._kept += GROWTH
             self._before -= went
-            known = Known(float(self._kept + own), self._variance)
+            here, there = self._before + self._kept, (1 << 20) + other
+            known, nothing = self._known(self._kept), self._known(0)
+            is_small = self._block < KIB
             self.history.add(
                 {"views.py:10": self._kept},
                 {ENDPOINT: 100 * (len(self.history.snapshots) + 1)},
                 views={ENDPOINT: Span("views.py", 5, 15)},
-                memory=Memory(native_bytes=self._before + self._kept + own, python_bytes=1 << 20),
-                large=known,
-                small=Known(float(1 << 20), self._variance),
+                block=self._block,
+                memory=Memory(
+                    native_bytes=(there if is_small else here) + own,
+                    python_bytes=here if is_small else there,
+                ),
+                large=self._known(own) if is_small else self._known(self._kept + own),
+                small=known if is_small else nothing,
                 engine=Engine(name="tracemalloc", frames=8, own_bytes=own),
             )
         return self
+
+    def _known(self, size: int) -> Known:
+        return Known(float(size), self._variance)
 
     def finding(self) -> Finding:
         """Return what is said of it."""
@@ -71,9 +85,13 @@ class App:
         return next(one for one in found if one.born)
 
 
-def test_a_cache_that_was_full_from_the_start_is_no_leak() -> None:
+SIZES = pytest.mark.parametrize("block", [100, 4 * KIB])
+
+
+@SIZES
+def test_a_cache_that_was_full_from_the_start_is_no_leak(block: int) -> None:
     """An old entry goes for each new one, and the evidence says so."""
-    found = App().serve(12, went=GROWTH).finding()
+    found = App(block=block).serve(12, went=GROWTH).finding()
     assert found.verdict is Verdict.SUSPECT
     assert any(
         "bytes went that had been there before leakmw was, and the process grew by 0 in all" in one
@@ -81,9 +99,24 @@ def test_a_cache_that_was_full_from_the_start_is_no_leak() -> None:
     )
 
 
-def test_a_cache_that_fills_the_process_is_a_leak_as_far_as_anybody_knows() -> None:
+@SIZES
+def test_a_cache_that_fills_the_process_is_a_leak_as_far_as_anybody_knows(block: int) -> None:
     """Nothing goes for what comes."""
-    assert App().serve(12, went=0).finding().verdict is Verdict.LEAK
+    assert App(block=block).serve(12, went=0).finding().verdict is Verdict.LEAK
+
+
+@pytest.mark.parametrize(("went", "verdict"), [(0, Verdict.LEAK), (GROWTH, Verdict.SUSPECT)])
+def test_what_c_libraries_do_says_nothing_of_small_objects(went: int, verdict: Verdict) -> None:
+    """They lie in a heap of their own, in which little else moves."""
+    app = App(block=100)
+    for number in range(12):
+        app.serve(1, went=went, other=number * number % 7 * 10 * GROWTH)
+    assert app.finding().verdict is verdict
+
+
+def test_all_windows_tell_of_small_objects() -> None:
+    """Those of leakmw itself are traced, too."""
+    assert App(block=100).serve(9, went=0).finding().verdict is Verdict.LEAK
 
 
 def test_a_start_alone_does_not_tell_what_takes_the_place_of_others() -> None:
@@ -140,10 +173,11 @@ def test_the_tables_of_the_tracer_are_no_growth_of_the_process() -> None:
 def test_where_a_tracer_estimates_the_process_must_not_have_grown() -> None:
     """Its errors look like something that went."""
     growths = [100.0] * 10
-    errors = Heaps([100.0] * 10, [-80.0] * 10)
-    assert replaced(growths, errors) is None
-    assert replaced(growths, errors._replace(in_use=[20.0] * 10)) is not None
-    assert replaced(growths, errors._replace(exact=True)) is not None
+    unseen = [-80.0] * 10
+    errors = Heaps([100.0] * 10, unseen, unseen)
+    assert replaced(growths, errors, unseen) is None
+    assert replaced(growths, errors._replace(in_use=[20.0] * 10), unseen) is not None
+    assert replaced(growths, errors._replace(exact=True), unseen) is not None
 
 
 def test_it_is_not_told_without_the_meters(history: History) -> None:
@@ -160,7 +194,7 @@ def test_a_reading_that_is_missing_counts_in_the_next_window() -> None:
     object.__setattr__(left_out, "memory", Memory())
     told = heaps(app.history.snapshots)
     assert told is not None
-    assert told.unseen[3:] == [-2 * GROWTH, -GROWTH]
+    assert told.large[3:] == [-2 * GROWTH, -GROWTH]
 
 
 COLUMNS = st.integers(1, 20).flatmap(
@@ -176,7 +210,7 @@ def test_what_went_is_at_least_half_of_what_came(
 ) -> None:
     """Whatever the windows show: the look at the heap alone is left out of it."""
     growths, in_use, unseen = columns
-    found = replaced(growths, Heaps(in_use, unseen))
+    found = replaced(growths, Heaps(in_use, unseen, unseen), unseen)
     if found is not None:
         latest = growths[-found.windows :]
         assert found.went > -max(unseen)

@@ -55,12 +55,13 @@ def seen(
 ) -> Seen:
     """Return what a worker has seen of one place."""
     each = [visits] * len(growths)
+    in_use, large, small = ([moved] * len(growths) for moved in (2.0, -1.0, -3.0))
     during = Windows(
         {ENDPOINT: each},
         [10.0] * len(growths),
         4,
         [1.0 * collected] * len(growths),
-        Heaps([2.0] * len(growths), [-1.0] * len(growths), exact=True),
+        Heaps(in_use, large, small, exact=True),
     )
     one = share(growths, line=line)
     return Seen(100.0, 200.0, age, during, [one], {ENDPOINT: Total(one.bytes, one.blocks)})

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import threading
 import tracemalloc
 from typing import Any
 
 from leakmw import monitor
 
 VARIANT = os.environ.get("BENCHMARK_VARIANT", "bare")
-"""``bare``; ``disabled``; ``counting``, without thread, tracing and snapshots; ``tracing`` with
-tracemalloc but without leakmw; ``unsampled``, with the hook and snapshots but no sample;
-``leakmw`` with all that its settings ask for."""
+"""``bare``; ``thread``, without leakmw but with a thread that only waits; ``disabled``;
+``counting``, without thread, tracing and snapshots; ``tracing`` with tracemalloc but without
+leakmw; ``unsampled``, with the hook and snapshots but no sample; ``leakmw`` with all that its
+settings ask for."""
 
 WATCHED = VARIANT in {"counting", "leakmw", "unsampled", "disabled"}
 FRAMES = int(os.environ.get("LEAKMW_FRAMES", "32"))
@@ -29,6 +31,8 @@ class _NoThread:
     stop = wake
 
 
+if VARIANT == "thread":
+    threading.Thread(target=threading.Event().wait, daemon=True).start()
 if VARIANT == "counting":
     vars(monitor)["Background"] = _NoThread
     os.environ["LEAKMW_ENGINE"] = "tracemalloc"  # nothing asks whose visit it is

@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from leakmw.analysis.confirming import CONFIRM_WINDOWS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from leakmw.records import Snapshot
 
 WARM_UP_SNAPSHOTS, EXACT_WARM_UP_SNAPSHOTS = 2, 3
 """After so many leakmw itself has what it needs; before, its own growth hides what others do."""
+
+SMALL_BYTES = 512
+"""The largest block of Python's own allocator."""
 
 LEAST_WINDOWS = 4
 """So that something is left of either half without the windows that stand out most."""
@@ -52,26 +55,30 @@ class Replaced(NamedTuple):
 
 
 class Heaps(NamedTuple):
-    """How the C heap and Python's own have moved together, in bytes in each window.
+    """How the C heap and Python's own have moved, in bytes in each window.
+
+    What the tracer knows nothing of gets less where something goes that was there before it
+    started. It is not a number where it would tell of leakmw itself.
 
     Attributes:
-        in_use: By how much more is in use, the tracer's own left out.
-        unseen: How much more of that the tracer knows nothing of: less where something goes that
-            was there before it started. Not a number, where it would tell of leakmw itself.
+        in_use: By how much more is in use in both, the tracer's own left out.
+        large: How much more of the C heap the tracer knows nothing of.
+        small: The same of Python's own.
         exact: Whether the tracer knows to the byte what it knows.
     """
 
     in_use: list[float]
-    unseen: list[float]
+    large: list[float]
+    small: list[float]
     exact: bool = False
 
     def cut(self, part: slice) -> Heaps:
         """Return the windows of *part* alone."""
-        return self._replace(in_use=self.in_use[part], unseen=self.unseen[part])
+        return Heaps(self.in_use[part], self.large[part], self.small[part], self.exact)
 
-    def told(self) -> int:
-        """Return how many of the windows tell of more than leakmw itself."""
-        return sum(not math.isnan(one) for one in self.unseen)
+    def unseen(self, block_bytes: float) -> list[float]:
+        """Return the column of the heap in which blocks of that size lie."""
+        return self.small if block_bytes <= SMALL_BYTES else self.large
 
 
 def heaps(snapshots: Sequence[Snapshot]) -> Heaps | None:
@@ -83,13 +90,16 @@ def heaps(snapshots: Sequence[Snapshot]) -> Heaps | None:
     known = [one for one in readings if one is not None]
     if len(known) < 2:  # noqa: PLR2004
         return None
-    latest, moved = known[0], Heaps([], [], exact=known[-1].exact)
-    warm_up = EXACT_WARM_UP_SNAPSHOTS if moved.exact else WARM_UP_SNAPSHOTS
+    latest, moved = known[0], Heaps([], [], [], exact=known[-1].exact)
     for reading, before in zip(readings[1:], snapshots, strict=False):
         now = reading or latest
-        early = before.number <= warm_up
         moved.in_use.append(now.in_use - latest.in_use)
-        moved.unseen.append(math.nan if early else now.unseen - latest.unseen)
+        moved.large.append(now.large - latest.large)
+        moved.small.append(now.small - latest.small)
+        if before.number <= (EXACT_WARM_UP_SNAPSHOTS if moved.exact else WARM_UP_SNAPSHOTS):
+            moved.large[-1] = math.nan
+            # what leakmw takes of Python's own is traced where all is
+            moved.small[-1] = moved.small[-1] if moved.exact else math.nan
         latest = now
     return moved
 
@@ -98,7 +108,8 @@ class _Reading(NamedTuple):
     """The same at one moment."""
 
     in_use: float
-    unseen: float
+    large: float
+    small: float
     exact: bool
 
 
@@ -106,34 +117,41 @@ def _reading(snapshot: Snapshot) -> _Reading | None:
     memory, large, small = snapshot.memory, snapshot.trace.large, snapshot.trace.small
     if memory.native_bytes is None or memory.python_bytes is None or not large or not small:
         return None
-    in_use = float(memory.native_bytes + memory.python_bytes)
     return _Reading(
-        in_use - (snapshot.engine.own_bytes or 0),
-        in_use - large.bytes - small.bytes,
+        memory.native_bytes + memory.python_bytes - (snapshot.engine.own_bytes or 0),
+        memory.native_bytes - large.bytes,
+        memory.python_bytes - small.bytes,
         large.variance + small.variance == 0,
     )
 
 
-def replaced(growths: Sequence[float], moved: Heaps) -> Replaced | None:
+def told(unseen: Iterable[float]) -> int:
+    """Return how many windows tell of more than leakmw itself."""
+    return sum(not math.isnan(one) for one in unseen)
+
+
+def replaced(growths: Sequence[float], moved: Heaps, unseen: Sequence[float]) -> Replaced | None:
     """Return what shows that a place may only take that of others; ``None`` if nothing does.
 
     Args:
         growths: Of the place, in each window in which it has grown.
 
         moved: The heaps in these windows.
+
+        unseen: The column of the place's own heap: the other moves by itself.
     """
-    told = [
+    windows = [
         _Window(*window)
-        for window in zip(growths, moved.in_use, moved.unseen, strict=True)
+        for window in zip(growths, moved.in_use, unseen, strict=True)
         if not math.isnan(window[-1])
     ]
     # the last ones, as many as a leak takes, by themselves, too: in those before the app warms up
-    for windows in (told, told[-CONFIRM_WINDOWS:]):
-        if _is_replaced(windows, exact=moved.exact):
+    for latest in (windows, windows[-CONFIRM_WINDOWS:]):
+        if _is_replaced(latest, exact=moved.exact):
             return Replaced(
-                len(windows),
-                -sum(one.unseen for one in windows),
-                sum(one.in_use for one in windows),
+                len(latest),
+                -sum(one.unseen for one in latest),
+                sum(one.in_use for one in latest),
             )
     return None
 

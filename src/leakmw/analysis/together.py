@@ -160,7 +160,8 @@ def _heaps(order: _Order, everyone: Sequence[Seen]) -> Heaps | None:
         return None
     return Heaps(
         order.laid([heaps.in_use for heaps in told]),
-        order.laid([heaps.unseen for heaps in told]),
+        order.laid([heaps.large for heaps in told]),
+        order.laid([heaps.small for heaps in told]),
         exact=all(heaps.exact for heaps in told),
     )
 

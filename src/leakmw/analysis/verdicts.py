@@ -11,12 +11,13 @@ from leakmw.analysis.attribution import ALL
 from leakmw.analysis.confirming import CONFIRM_WINDOWS, wait_for_levels, wait_for_survivors
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.lasting import is_new, lasting, parts, stopped
-from leakmw.analysis.replacing import replaced
+from leakmw.analysis.replacing import replaced, told
 from leakmw.analysis.survival import LASTING_BYTES, Survival
 from leakmw.records import BACKGROUND, Verdict
 
 if TYPE_CHECKING:
     from leakmw.analysis.attribution import Share, Windows
+    from leakmw.analysis.replacing import Heaps
     from leakmw.analysis.survival import Turnover
 
 SUSPECT_WINDOWS = 5
@@ -253,8 +254,13 @@ def _until_told(share: Share, during: Windows, run: int) -> float:
     if during.heaps is None or share.survival is not None or share.place.native:
         return 0
     latest = slice(-run, None)
-    missing = CONFIRM_WINDOWS - during.heaps.cut(latest).told()
+    missing = CONFIRM_WINDOWS - told(_unseen(share, during.heaps)[latest])
     return max(0, missing) * sum(_amounts(share, during)[latest]) / run
+
+
+def _unseen(share: Share, heaps: Heaps) -> list[float]:
+    """Return what went unseen of the heap in which most of the place's bytes lie."""
+    return heaps.unseen(sum(share.bytes) / max(1.0, sum(share.blocks)))
 
 
 def _in_place_of_others(share: Share, during: Windows, run: int) -> tuple[str, ...]:
@@ -262,7 +268,9 @@ def _in_place_of_others(share: Share, during: Windows, run: int) -> tuple[str, .
     if during.heaps is None or share.place.native:
         return ()
     latest = slice(-run, None)
-    seen = replaced(share.bytes[latest], during.heaps.cut(latest))
+    seen = replaced(
+        share.bytes[latest], during.heaps.cut(latest), _unseen(share, during.heaps)[latest]
+    )
     if seen is None:
         return ()
     said = (

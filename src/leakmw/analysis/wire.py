@@ -21,7 +21,7 @@ from leakmw.records import Frame
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FORMAT = 2
+FORMAT = 3
 """Changes whenever a reader of the one before would misread it."""
 
 
@@ -32,7 +32,7 @@ def packed(seen: Seen) -> bytes:
     if during.collections is not None:
         columns.append(during.collections)
     if during.heaps is not None:
-        columns += [during.heaps.in_use, during.heaps.unseen]
+        columns += [during.heaps.in_use, during.heaps.large, during.heaps.small]
     for share in seen.shares:
         columns += [share.bytes, share.blocks, *chain.from_iterable(share.survival or ())]
     head = {
@@ -114,7 +114,7 @@ def _seen(head: dict[str, Any], columns: _Columns) -> Seen:
     visits = {name: columns.next(windows) for name in head["visits"]}
     totals = {name: Total(columns.next(windows), columns.next(windows)) for name in head["totals"]}
     collections = columns.next(windows) if head["collecting"] else None
-    heaps = head["heaps"] and Heaps(columns.next(windows), columns.next(windows), *head["heaps"])
+    heaps = head["heaps"] and _heaps(columns, windows, exact=head["heaps"][0])
     return Seen(
         start=head["start"],
         end=head["end"],
@@ -123,6 +123,11 @@ def _seen(head: dict[str, Any], columns: _Columns) -> Seen:
         shares=[_share(one, columns, windows) for one in head["shares"]],
         totals=totals,
     )
+
+
+def _heaps(columns: _Columns, windows: int, *, exact: bool) -> Heaps:
+    in_use, large, small = (columns.next(windows) for _ in range(3))
+    return Heaps(in_use, large, small, exact=exact)
 
 
 def _share(head: Sequence[Any], columns: _Columns, windows: int) -> Share:

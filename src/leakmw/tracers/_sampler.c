@@ -569,6 +569,7 @@ our_thread(void)
 static void
 sample(PyThreadState *thread, void *block, size_t size)
 {
+    __builtin_prefetch(&slots[slot_of(block)]);  /* it is needed once all frames are walked */
     PyObject *visit;
     if (!current_visit(&visit)) {
         return;
