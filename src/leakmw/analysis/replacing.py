@@ -33,7 +33,8 @@ well come along with something that goes once. Where the tracer estimates, its e
 there the process must not have grown by more than the rest, either."""
 
 LEAST_DEVIATIONS = 2.0
-"""What went, in standard deviations of what moves by itself: small leaks drown in that."""
+"""What went, in standard deviations of what moves by itself, if it is known to the byte: small
+leaks drown in that."""
 
 NORMAL_DEVIATIONS = 1.4826
 """Standard deviation of a normal distribution whose median absolute deviation is one (Hampel, JASA
@@ -169,13 +170,13 @@ def _is_replaced(windows: Sequence[_Window], *, exact: bool) -> bool:
     # to look at the heap takes something once, and what the start has left goes in one collection
     by_unseen = sorted(range(len(windows)), key=lambda number: windows[number].unseen)
     usual = sorted(by_unseen[1:-1])
+    if exact and not _stands_out([windows[number].unseen for number in usual]):
+        return False
     halves = [
         [windows[number] for number in usual if (number < middle) is early]
         for early in (True, False)
     ]
-    return all(_is_made_up_for(half, exact=exact) for half in halves) and _stands_out(
-        [windows[number].unseen for number in usual]
-    )
+    return all(_is_made_up_for(half, exact=exact) for half in halves)
 
 
 def _is_made_up_for(windows: Sequence[_Window], *, exact: bool) -> bool:
