@@ -2,7 +2,8 @@
 
 A cache that was filled at the start looks like a leak to every tracer: each new entry is seen to
 come and to stay, and the old one that goes for it was never seen. But the heaps say what they have
-in use, and so how much of that the tracer knows nothing of.
+in use, and so how much of that the tracer knows nothing of: the C library's for large blocks, and
+Python's own for small ones, in which little else moves.
 """
 
 from __future__ import annotations
