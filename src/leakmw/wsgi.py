@@ -12,7 +12,7 @@ from leakmw.monitor import Monitor
 from leakmw.records import Visit
 from leakmw.settings import Settings
 from leakmw.visits.columns import without_columns
-from leakmw.visits.ending import Ending
+from leakmw.visits.ending import Droppable, Ending
 from leakmw.visits.endpoints import UNSEEN
 from leakmw.visits.wsgi_routes import PATH_KEY, STATUS_KEY, WsgiRoutes, evident_route
 
@@ -159,49 +159,28 @@ def _naming(
     return start
 
 
-class _Chunks(list[bytes]):
-    """A list that ends its visit when it is closed: it is iterated as the app's own would be.
-
-    It has no constructor of its own, which would cost each visit a call.
-
-    Attributes:
-        finish: Ends a visit, however often it is called.
-
-        visit: In which the list was made; it has a name.
-    """
+class _Chunks(Droppable, list[bytes]):
+    """A list that ends its visit when it is closed: it is iterated as the app's own would be."""
 
     __slots__ = ("finish", "visit")
-
-    finish: Callable[[Visit], None]
-    visit: Visit
 
     def close(self) -> None:
         """End the visit, however often this is called."""
         self.finish(self.visit)
 
-    def __del__(self) -> None:
-        if not self.visit.finished:  # some servers forget to close what they have sent
-            self.finish(self.visit)
 
-
-class _Body:
-    """Any other iterable of the app's: dropping it ends the visit, too.
+class _Body(Droppable):
+    """Any other iterable of the app's.
 
     It is no generator itself: closing one that nobody has started runs none of its code.
 
     Attributes:
         iterable: The app's own.
-
-        finish: Ends a visit, however often it is called.
-
-        visit: In which the iterable was made.
     """
 
     __slots__ = ("finish", "iterable", "visit")
 
     iterable: Any
-    finish: Callable[[Visit], None]
-    visit: Visit
 
     def __iter__(self) -> Iterator[bytes]:
         # Each chunk is made below a frame of this file, by which a tracer tells that it was made
@@ -220,10 +199,6 @@ class _Body:
             if close is not None:
                 close()
         finally:
-            self.finish(self.visit)
-
-    def __del__(self) -> None:
-        if not self.visit.finished:
             self.finish(self.visit)
 
 

@@ -26,7 +26,7 @@ SMALL_BYTES = 512
 """The largest block of Python's own allocator."""
 
 LEAST_WINDOWS = 4
-"""So that something is left of either half without the windows that stand out most."""
+"""Fewer leave too little without the two that stand out most."""
 
 LEAST_REPLACED = 0.5
 """Part of a growth that must have gone elsewhere, unseen, in either half of its time: a leak may
@@ -95,13 +95,12 @@ def heaps(snapshots: Sequence[Snapshot]) -> Heaps | None:
     latest, moved = known[0], Heaps([], [], [], exact=known[-1].exact)
     for reading, before in zip(readings[1:], snapshots, strict=False):
         now = reading or latest
+        early = before.number <= (EXACT_WARM_UP_SNAPSHOTS if moved.exact else WARM_UP_SNAPSHOTS)
+        # what leakmw takes of Python's own is traced where all is
+        untold = early and not moved.exact
         moved.in_use.append(now.in_use - latest.in_use)
-        moved.large.append(now.large - latest.large)
-        moved.small.append(now.small - latest.small)
-        if before.number <= (EXACT_WARM_UP_SNAPSHOTS if moved.exact else WARM_UP_SNAPSHOTS):
-            moved.large[-1] = math.nan
-            # what leakmw takes of Python's own is traced where all is
-            moved.small[-1] = moved.small[-1] if moved.exact else math.nan
+        moved.large.append(math.nan if early else now.large - latest.large)
+        moved.small.append(math.nan if untold else now.small - latest.small)
         latest = now
     return moved
 

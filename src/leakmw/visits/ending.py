@@ -11,10 +11,11 @@ if TYPE_CHECKING:
     from leakmw.records import Visit
 
 
-class NamedEnding:
-    """Ends a visit that has a name when it is called, or when whoever should have drops it.
+class Droppable:
+    """What should end a visit, and does so at the latest when it is dropped.
 
-    It has no constructor of its own, which would cost each visit a call.
+    Some servers forget to close what they have sent, and a visit must not stay in flight for ever.
+    It has no constructor, which would cost each visit a call.
 
     Attributes:
         finish: Ends a visit, however often it is called.
@@ -22,18 +23,24 @@ class NamedEnding:
         visit: The visit.
     """
 
-    __slots__ = ("finish", "visit")
+    __slots__ = ()
 
     finish: Callable[..., None]
     visit: Visit
 
-    def __call__(self) -> None:
-        """End the visit, however often this is called."""
-        self.finish(self.visit)
-
     def __del__(self) -> None:
         if not self.visit.finished:
             self.finish(self.visit)
+
+
+class NamedEnding(Droppable):
+    """Ends a visit that has a name when it is called, or when whoever should have drops it."""
+
+    __slots__ = ("finish", "visit")
+
+    def __call__(self) -> None:
+        """End the visit, however often this is called."""
+        self.finish(self.visit)
 
     def __reduce__(self) -> tuple[type, tuple[type]]:
         # a cache pickles a response with all that is to be called at its end: nothing is, later
