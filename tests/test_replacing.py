@@ -12,7 +12,7 @@ from tests.conftest import History
 from leakmw.analysis.findings import findings
 from leakmw.analysis.growths import analyse
 from leakmw.analysis.history import History as Remembering
-from leakmw.analysis.replacing import Heaps, heaps, replaced
+from leakmw.analysis.replacing import Heap, heaps, replaced
 from leakmw.records import Engine, Known, Memory, Span, Verdict
 from leakmw.settings import Settings
 
@@ -94,7 +94,7 @@ def test_a_cache_that_was_full_from_the_start_is_no_leak(block: int) -> None:
     found = App(block=block).serve(12, went=GROWTH).finding()
     assert found.verdict is Verdict.SUSPECT
     assert any(
-        "bytes went that had been there before leakmw was, and the process grew by 0 in all" in one
+        "bytes went that had been there before leakmw was, and the heap grew by 0 in all" in one
         for one in found.evidence
     )
 
@@ -170,14 +170,13 @@ def test_the_tables_of_the_tracer_are_no_growth_of_the_process() -> None:
     assert app.finding().verdict is Verdict.SUSPECT
 
 
-def test_where_a_tracer_estimates_the_process_must_not_have_grown() -> None:
+def test_where_a_tracer_estimates_the_heap_must_not_have_grown() -> None:
     """Its errors look like something that went."""
     growths = [100.0] * 10
-    unseen = [-80.0] * 10
-    errors = Heaps([100.0] * 10, unseen, unseen)
-    assert replaced(growths, errors, unseen) is None
-    assert replaced(growths, errors._replace(in_use=[20.0] * 10), unseen) is not None
-    assert replaced(growths, errors._replace(exact=True), unseen) is not None
+    errors = Heap([100.0] * 10, [-80.0] * 10)
+    assert replaced(growths, errors) is None
+    assert replaced(growths, errors._replace(in_use=[20.0] * 10)) is not None
+    assert replaced(growths, errors._replace(exact=True)) is not None
 
 
 def test_it_is_not_told_without_the_meters(history: History) -> None:
@@ -194,7 +193,7 @@ def test_a_reading_that_is_missing_counts_in_the_next_window() -> None:
     object.__setattr__(left_out, "memory", Memory())
     told = heaps(app.history.snapshots)
     assert told is not None
-    assert told.large[3:] == [-2 * GROWTH, -GROWTH]
+    assert told.large.unseen[3:] == [-2 * GROWTH, -GROWTH]
 
 
 COLUMNS = st.integers(1, 20).flatmap(
@@ -210,7 +209,7 @@ def test_what_went_is_at_least_half_of_what_came(
 ) -> None:
     """Whatever the windows show: the look at the heap alone is left out of it."""
     growths, in_use, unseen = columns
-    found = replaced(growths, Heaps(in_use, unseen, unseen), unseen)
+    found = replaced(growths, Heap(in_use, unseen))
     if found is not None:
         latest = growths[-found.windows :]
         assert found.went > -max(unseen)

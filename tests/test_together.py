@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from leakmw.analysis.attribution import Share, Windows
 from leakmw.analysis.growths import Analysis, joined, judged
-from leakmw.analysis.replacing import Heaps
+from leakmw.analysis.replacing import Heap, Heaps
 from leakmw.analysis.series import Place
 from leakmw.analysis.survival import Survival, Turnover
 from leakmw.analysis.together import TOLD, Seen, Total, together
@@ -55,13 +55,16 @@ def seen(
 ) -> Seen:
     """Return what a worker has seen of one place."""
     each = [visits] * len(growths)
-    in_use, large, small = ([moved] * len(growths) for moved in (2.0, -1.0, -3.0))
+    small, large = (
+        Heap([in_use] * len(growths), [unseen] * len(growths), exact=True)
+        for in_use, unseen in ((2.0, -3.0), (4.0, -1.0))
+    )
     during = Windows(
         {ENDPOINT: each},
         [10.0] * len(growths),
         4,
         [1.0 * collected] * len(growths),
-        Heaps(in_use, large, small, exact=True),
+        Heaps(small, large),
     )
     one = share(growths, line=line)
     return Seen(100.0, 200.0, age, during, [one], {ENDPOINT: Total(one.bytes, one.blocks)})

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from leakmw.analysis.confirming import CONFIRM_WINDOWS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from leakmw.records import Snapshot
 
@@ -31,7 +31,7 @@ LEAST_WINDOWS = 4
 LEAST_REPLACED = 0.5
 """Part of a growth that must have gone elsewhere, unseen, in either half of its time: a leak may
 well come along with something that goes once. Where the tracer estimates, its errors may look so:
-there the process must not have grown by more than the rest, either."""
+there the heap must not have grown by more than the rest, either."""
 
 LEAST_DEVIATIONS = 2.0
 """What went, in standard deviations of what moves by itself, if it is known to the byte: small
@@ -48,7 +48,7 @@ class Replaced(NamedTuple):
     Attributes:
         windows: Over how many of the last windows.
         went: What went unseen.
-        grew: By how much more the process has in use.
+        grew: By how much more of the heap is in use.
     """
 
     windows: int
@@ -56,30 +56,42 @@ class Replaced(NamedTuple):
     grew: float
 
 
-class Heaps(NamedTuple):
-    """How the C heap and Python's own have moved, in bytes in each window.
-
-    What the tracer knows nothing of gets less where something goes that was there before it
-    started. It is not a number where it would tell of leakmw itself.
+class Heap(NamedTuple):
+    """How one heap has moved, in bytes in each window.
 
     Attributes:
-        in_use: By how much more is in use in both, the tracer's own left out.
-        large: How much more of the C heap the tracer knows nothing of.
-        small: The same of Python's own.
+        in_use: By how much more of it is in use, the tracer's own left out.
+        unseen: How much more of it the tracer knows nothing of. That gets less where something
+            goes that was there before it started, and is not a number where it would tell of
+            leakmw itself.
         exact: Whether the tracer knows to the byte what it knows.
     """
 
     in_use: list[float]
-    large: list[float]
-    small: list[float]
+    unseen: list[float]
     exact: bool = False
+
+    def cut(self, part: slice) -> Heap:
+        """Return the windows of *part* alone."""
+        return Heap(self.in_use[part], self.unseen[part], self.exact)
+
+    def told(self) -> int:
+        """Return how many windows tell of more than leakmw itself."""
+        return sum(not math.isnan(one) for one in self.unseen)
+
+
+class Heaps(NamedTuple):
+    """The heaps of a process: Python's own, and the C library's for what is too large for it."""
+
+    small: Heap
+    large: Heap
 
     def cut(self, part: slice) -> Heaps:
         """Return the windows of *part* alone."""
-        return Heaps(self.in_use[part], self.large[part], self.small[part], self.exact)
+        return Heaps(*(heap.cut(part) for heap in self))
 
-    def unseen(self, block_bytes: float) -> list[float]:
-        """Return the column of the heap in which blocks of that size lie."""
+    def of(self, block_bytes: float) -> Heap:
+        """Return the one in which blocks of that size lie."""
         return self.small if block_bytes <= SMALL_BYTES else self.large
 
 
@@ -92,63 +104,66 @@ def heaps(snapshots: Sequence[Snapshot]) -> Heaps | None:
     known = [one for one in readings if one is not None]
     if len(known) < 2:  # noqa: PLR2004
         return None
-    latest, moved = known[0], Heaps([], [], [], exact=known[-1].exact)
+    latest, exact = known[0], known[-1].exact
+    moved = Heaps(Heap([], [], exact), Heap([], [], exact))
     for reading, before in zip(readings[1:], snapshots, strict=False):
         now = reading or latest
-        early = before.number <= (EXACT_WARM_UP_SNAPSHOTS if moved.exact else WARM_UP_SNAPSHOTS)
+        early = before.number <= (EXACT_WARM_UP_SNAPSHOTS if exact else WARM_UP_SNAPSHOTS)
         # what leakmw takes of Python's own is traced where all is
-        untold = early and not moved.exact
-        moved.in_use.append(now.in_use - latest.in_use)
-        moved.large.append(math.nan if early else now.large - latest.large)
-        moved.small.append(math.nan if untold else now.small - latest.small)
+        _move(moved.small, now.small, latest.small, told=exact or not early)
+        _move(moved.large, now.large, latest.large, told=not early)
         latest = now
     return moved
 
 
-class _Reading(NamedTuple):
-    """The same at one moment."""
+class _Level(NamedTuple):
+    """What one heap has at one moment."""
 
     in_use: float
-    large: float
-    small: float
+    unseen: float
+
+
+class _Reading(NamedTuple):
+    """The same of both."""
+
+    small: _Level
+    large: _Level
     exact: bool
+
+
+def _move(moved: Heap, now: _Level, before: _Level, *, told: bool) -> None:
+    moved.in_use.append(now.in_use - before.in_use)
+    moved.unseen.append(now.unseen - before.unseen if told else math.nan)
 
 
 def _reading(snapshot: Snapshot) -> _Reading | None:
     memory, large, small = snapshot.memory, snapshot.trace.large, snapshot.trace.small
     if memory.native_bytes is None or memory.python_bytes is None or not large or not small:
         return None
+    own = snapshot.engine.own_bytes or 0
     return _Reading(
-        memory.native_bytes + memory.python_bytes - (snapshot.engine.own_bytes or 0),
-        memory.native_bytes - large.bytes,
-        memory.python_bytes - small.bytes,
+        _Level(memory.python_bytes, memory.python_bytes - small.bytes),
+        _Level(memory.native_bytes - own, memory.native_bytes - large.bytes),
         large.variance + small.variance == 0,
     )
 
 
-def told(unseen: Iterable[float]) -> int:
-    """Return how many windows tell of more than leakmw itself."""
-    return sum(not math.isnan(one) for one in unseen)
-
-
-def replaced(growths: Sequence[float], moved: Heaps, unseen: Sequence[float]) -> Replaced | None:
+def replaced(growths: Sequence[float], heap: Heap) -> Replaced | None:
     """Return what shows that a place may only take that of others; ``None`` if nothing does.
 
     Args:
         growths: Of the place, in each window in which it has grown.
 
-        moved: The heaps in these windows.
-
-        unseen: The column of the place's own heap: the other moves by itself.
+        heap: The heap in which its blocks lie, in these windows: the other moves by itself.
     """
     windows = [
         _Window(*window)
-        for window in zip(growths, moved.in_use, unseen, strict=True)
+        for window in zip(growths, heap.in_use, heap.unseen, strict=True)
         if not math.isnan(window[-1])
     ]
     # the last ones, as many as a leak takes, by themselves, too: in those before the app warms up
     for latest in (windows, windows[-CONFIRM_WINDOWS:]):
-        if _is_replaced(latest, exact=moved.exact):
+        if _is_replaced(latest, exact=heap.exact):
             return Replaced(
                 len(latest),
                 -sum(one.unseen for one in latest),

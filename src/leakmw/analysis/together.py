@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import Share, Windows
-from leakmw.analysis.replacing import Heaps
+from leakmw.analysis.replacing import Heap, Heaps
 from leakmw.analysis.survival import Survival, Turnover
 
 if TYPE_CHECKING:
@@ -158,11 +158,14 @@ def _heaps(order: _Order, everyone: Sequence[Seen]) -> Heaps | None:
     told = [heaps for heaps in known if heaps is not None]
     if len(told) < len(known):
         return None
-    return Heaps(
-        order.laid([heaps.in_use for heaps in told]),
-        order.laid([heaps.large for heaps in told]),
-        order.laid([heaps.small for heaps in told]),
-        exact=all(heaps.exact for heaps in told),
+    return Heaps(*(_heap(order, one) for one in zip(*told, strict=True)))
+
+
+def _heap(order: _Order, everyone: Sequence[Heap]) -> Heap:
+    return Heap(
+        order.laid([one.in_use for one in everyone]),
+        order.laid([one.unseen for one in everyone]),
+        exact=all(one.exact for one in everyone),
     )
 
 

@@ -11,13 +11,13 @@ from leakmw.analysis.attribution import ALL
 from leakmw.analysis.confirming import CONFIRM_WINDOWS, wait_for_levels, wait_for_survivors
 from leakmw.analysis.fitting import ratio
 from leakmw.analysis.lasting import is_new, lasting, parts, stopped
-from leakmw.analysis.replacing import replaced, told
+from leakmw.analysis.replacing import replaced
 from leakmw.analysis.survival import LASTING_BYTES, Survival
 from leakmw.records import BACKGROUND, Verdict
 
 if TYPE_CHECKING:
     from leakmw.analysis.attribution import Share, Windows
-    from leakmw.analysis.replacing import Heaps
+    from leakmw.analysis.replacing import Heap
     from leakmw.analysis.survival import Turnover
 
 SUSPECT_WINDOWS = 5
@@ -251,31 +251,29 @@ def _until_told(share: Share, during: Windows, run: int) -> float:
 
     Where nothing but levels is known, the first windows alone cannot: leakmw itself grows in them.
     """
-    if during.heaps is None or share.survival is not None or share.place.native:
+    heap = _heap(share, during, run)
+    if heap is None or share.survival is not None:
         return 0
-    latest = slice(-run, None)
-    missing = CONFIRM_WINDOWS - told(_unseen(share, during.heaps)[latest])
-    return max(0, missing) * sum(_amounts(share, during)[latest]) / run
+    missing = CONFIRM_WINDOWS - heap.told()
+    return max(0, missing) * sum(_amounts(share, during)[-run:]) / run
 
 
-def _unseen(share: Share, heaps: Heaps) -> list[float]:
-    """Return what went unseen of the heap in which most of the place's bytes lie."""
-    return heaps.unseen(sum(share.bytes) / max(1.0, sum(share.blocks)))
+def _heap(share: Share, during: Windows, run: int) -> Heap | None:
+    """Return how the heap in which most of the place lies has moved; ``None`` if nobody tells."""
+    if during.heaps is None or share.place.native:
+        return None
+    return during.heaps.of(sum(share.bytes) / max(1.0, sum(share.blocks))).cut(slice(-run, None))
 
 
 def _in_place_of_others(share: Share, during: Windows, run: int) -> tuple[str, ...]:
     """Say so if what grew over the last *run* windows may only take the place of others."""
-    if during.heaps is None or share.place.native:
-        return ()
-    latest = slice(-run, None)
-    seen = replaced(
-        share.bytes[latest], during.heaps.cut(latest), _unseen(share, during.heaps)[latest]
-    )
+    heap = _heap(share, during, run)
+    seen = heap and replaced(share.bytes[-run:], heap)
     if seen is None:
         return ()
     said = (
         f"over the last {seen.windows} windows {seen.went:,.0f} bytes went that had been there "
-        f"before leakmw was, and the process grew by {seen.grew:,.0f} in all: these may only take "
+        f"before leakmw was, and the heap grew by {seen.grew:,.0f} in all: these may only take "
         "their place, as in a cache that was filled at the start"
     )
     return (said,)

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from leakmw.analysis.attribution import Share, Windows
-from leakmw.analysis.replacing import Heaps
+from leakmw.analysis.replacing import Heap, Heaps
 from leakmw.analysis.series import Place
 from leakmw.analysis.survival import Survival, Turnover
 from leakmw.analysis.together import Seen, Total
@@ -21,7 +21,7 @@ from leakmw.records import Frame
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FORMAT = 3
+FORMAT = 4
 """Changes whenever a reader of the one before would misread it."""
 
 
@@ -31,8 +31,8 @@ def packed(seen: Seen) -> bytes:
     columns = [during.seconds, *during.visits.values(), *chain.from_iterable(seen.totals.values())]
     if during.collections is not None:
         columns.append(during.collections)
-    if during.heaps is not None:
-        columns += [during.heaps.in_use, during.heaps.large, during.heaps.small]
+    for heap in during.heaps or ():
+        columns += [heap.in_use, heap.unseen]
     for share in seen.shares:
         columns += [share.bytes, share.blocks, *chain.from_iterable(share.survival or ())]
     head = {
@@ -43,7 +43,7 @@ def packed(seen: Seen) -> bytes:
         "windows": len(during.seconds),
         "in_flight": during.in_flight,
         "collecting": during.collections is not None,
-        "heaps": during.heaps and [during.heaps.exact],
+        "heaps": [heap.exact for heap in during.heaps or ()],
         "visits": list(during.visits),
         "totals": list(seen.totals),
         "shares": [_head(share) for share in seen.shares],
@@ -114,20 +114,21 @@ def _seen(head: dict[str, Any], columns: _Columns) -> Seen:
     visits = {name: columns.next(windows) for name in head["visits"]}
     totals = {name: Total(columns.next(windows), columns.next(windows)) for name in head["totals"]}
     collections = columns.next(windows) if head["collecting"] else None
-    heaps = head["heaps"] and _heaps(columns, windows, exact=head["heaps"][0])
+    heaps = [_heap(columns, windows, exact=exact) for exact in head["heaps"]]
     return Seen(
         start=head["start"],
         end=head["end"],
         age=head["age"],
-        during=Windows(visits, seconds, head["in_flight"], collections, heaps),
+        during=Windows(
+            visits, seconds, head["in_flight"], collections, Heaps(*heaps) if heaps else None
+        ),
         shares=[_share(one, columns, windows) for one in head["shares"]],
         totals=totals,
     )
 
 
-def _heaps(columns: _Columns, windows: int, *, exact: bool) -> Heaps:
-    in_use, large, small = (columns.next(windows) for _ in range(3))
-    return Heaps(in_use, large, small, exact=exact)
+def _heap(columns: _Columns, windows: int, *, exact: bool) -> Heap:
+    return Heap(columns.next(windows), columns.next(windows), exact)
 
 
 def _share(head: Sequence[Any], columns: _Columns, windows: int) -> Share:
