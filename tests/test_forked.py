@@ -418,6 +418,13 @@ def test_a_child_may_not_take_more_memory_than_it_was_given() -> None:
     assert run(lambda: bytes(20 << 20)[:1], memory=64 << 20) == b"\0"
 
 
+def test_what_the_parent_gives_back_before_the_fork_is_not_the_childs_to_take() -> None:
+    """Another thread may do so at any moment: only the child knows what it has inherited."""
+    kept = [bytes(200 << 20)]
+    with pytest.raises(forked.ChildError, match="MemoryError"):
+        forked.run(lambda: bytes(200 << 20)[:1], kept.clear, seconds=60, memory_bytes=64 << 20)
+
+
 def test_an_error_of_the_task_is_named_without_its_text() -> None:
     """The text of an exception may hold the app's values."""
 

@@ -76,6 +76,7 @@ _DONE, _FAILED = 1, 0
 _HEADER = len(_ALIVE) + 1 + 8
 _PR_SET_PDEATHSIG = 1
 _SYS_CLOSE_RANGE = 436
+_RESIDENT, _DATA = 1, 5  # columns of /proc/self/statm
 _CHUNK = 1 << 16
 
 
@@ -200,15 +201,19 @@ def _held_gil(seconds: float) -> Iterator[None]:
 class _Limits(NamedTuple):
     parent: int
     interval: float
-    data_bytes: int
+    memory_bytes: int
     cpu_seconds: int
 
 
 def _limits(memory_bytes: int, seconds: float) -> _Limits:
-    pages = [int(field) for field in Path("/proc/self/statm").read_text("ascii").split()]
-    resident, data = (pages[column] * resource.getpagesize() for column in (1, 5))
-    interval = LEAST_INTERVAL + INTERVAL_PER_GIB * resident / (1 << 30)
-    return _Limits(os.getpid(), interval, data + memory_bytes, int(seconds) + 1)
+    interval = LEAST_INTERVAL + INTERVAL_PER_GIB * _statm(_RESIDENT) / (1 << 30)
+    return _Limits(os.getpid(), interval, memory_bytes, int(seconds) + 1)
+
+
+def _statm(column: int) -> int:
+    """Return what the kernel says there of this process, in bytes."""
+    pages = Path("/proc/self/statm").read_text("ascii").split()
+    return int(pages[column]) * resource.getpagesize()
 
 
 def _child(
@@ -237,7 +242,8 @@ def _confine(libc: ctypes.PyDLL, writer: int, limits: _Limits) -> None:
     libc.close(oom)
     for kind, wanted in (
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_DATA, limits.data_bytes),
+        # read here: other threads of the parent gave back what they liked until the fork
+        (resource.RLIMIT_DATA, _statm(_DATA) + limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
     ):
         hard = resource.getrlimit(kind)[1]
