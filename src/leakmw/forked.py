@@ -183,8 +183,9 @@ def _attempt(
 @cache
 def _libc() -> ctypes.PyDLL:
     libc = ctypes.PyDLL(None, use_errno=True)
-    libc.write.restype = ctypes.c_ssize_t
-    libc.write.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
+    for call in (libc.read, libc.write):
+        call.restype = ctypes.c_ssize_t
+        call.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
     return libc
 
 
@@ -206,14 +207,25 @@ class _Limits(NamedTuple):
 
 
 def _limits(memory_bytes: int, seconds: float) -> _Limits:
-    interval = LEAST_INTERVAL + INTERVAL_PER_GIB * _statm(_RESIDENT) / (1 << 30)
+    resident = _column(Path("/proc/self/statm").read_bytes(), _RESIDENT)
+    interval = LEAST_INTERVAL + INTERVAL_PER_GIB * resident / (1 << 30)
     return _Limits(os.getpid(), interval, memory_bytes, int(seconds) + 1)
 
 
-def _statm(column: int) -> int:
-    """Return what the kernel says there of this process, in bytes."""
-    pages = Path("/proc/self/statm").read_text("ascii").split()
-    return int(pages[column]) * resource.getpagesize()
+def _inherited(libc: ctypes.PyDLL) -> int:
+    """Return the bytes of data that a child begins with, without letting go of the GIL.
+
+    It might never be had again, if another thread was just about to take it at the fork.
+    """
+    content = ctypes.create_string_buffer(128)
+    statm = libc.open(b"/proc/self/statm", os.O_RDONLY)
+    libc.read(statm, content, len(content) - 1)
+    libc.close(statm)
+    return _column(content.value, _DATA)
+
+
+def _column(statm: bytes, column: int) -> int:
+    return int(statm.split()[column]) * resource.getpagesize()
 
 
 def _child(
@@ -243,7 +255,7 @@ def _confine(libc: ctypes.PyDLL, writer: int, limits: _Limits) -> None:
     for kind, wanted in (
         (resource.RLIMIT_CORE, 0),
         # read here: other threads of the parent gave back what they liked until the fork
-        (resource.RLIMIT_DATA, _statm(_DATA) + limits.memory_bytes),
+        (resource.RLIMIT_DATA, _inherited(libc) + limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
     ):
         hard = resource.getrlimit(kind)[1]
