@@ -77,6 +77,8 @@ _HEADER = len(_ALIVE) + 1 + 8
 _PR_SET_PDEATHSIG = 1
 _SYS_CLOSE_RANGE = 436
 _RESIDENT, _DATA = 1, 5  # columns of /proc/self/statm
+_STATM = ctypes.create_string_buffer(128)
+"""For what a child reads there: to make one makes a type, which would be garbage to find there."""
 _CHUNK = 1 << 16
 
 
@@ -217,11 +219,10 @@ def _inherited(libc: ctypes.PyDLL) -> int:
 
     It might never be had again, if another thread was just about to take it at the fork.
     """
-    content = ctypes.create_string_buffer(128)
     statm = libc.open(b"/proc/self/statm", os.O_RDONLY)
-    libc.read(statm, content, len(content) - 1)
+    libc.read(statm, _STATM, len(_STATM) - 1)
     libc.close(statm)
-    return _column(content.value, _DATA)
+    return _column(_STATM.value, _DATA)
 
 
 def _column(statm: bytes, column: int) -> int:
