@@ -68,7 +68,7 @@ def test_json_is_the_report_and_nothing_else() -> None:
     assert (demo.returncode, demo.stderr) == (0, b"")
     report = json.loads(demo.stdout)
     assert report["schema"] == "leakmw.report/1"
-    assert suspects(report) == {"POST /login"}, report["findings"]
+    assert suspects(report) == {"POST /login"}, json.dumps(report["findings"], indent=2)
     sites = [(found["site"]["file"], found["site"]["line"]) for found in report["findings"]]
     assert ("leakmw/demo/shop.py", marked_line()) in sites
 

@@ -107,11 +107,17 @@ def test_only_snapshots_that_were_grouped_alike_are_compared(history: History) -
 
 
 def recyclable(
-    history: History, plain: int, recycled: int, *, windows: Sequence[int] = (6, 7)
+    history: History,
+    plain: int,
+    recycled: int,
+    *,
+    windows: Sequence[int] = (6, 7),
+    variance: float = 0.0,
 ) -> list[Place]:
     """Return the places of what one line made, in so many bytes of either kind.
 
     The latter were born in the windows 6 and 7, the former in *windows*; 4 to 8 are compared.
+    The *variance* is of what was born in one window.
     """
     history.snapshots.clear()
     for scale in (1, 2):
@@ -123,7 +129,9 @@ def recyclable(
                 bytes=scale * size,
                 endpoint="GET /a",
                 recyclable=kind,
-                births=tuple(Birth(one, scale * size // len(born), 1, 1) for one in born),
+                births=tuple(
+                    Birth(one, scale * size // len(born), 1, 1, variance) for one in born
+                ),
             )
             for size, kind, born in ((plain, False, windows), (recycled, True, (6, 7)))
         )
@@ -165,6 +173,14 @@ def test_what_has_stayed_for_another_reason_tells_nothing_of_dicts(
     """What a server keeps for itself stands at the same line of the app, which has but one."""
     places = recyclable(history, 1000, 2000, windows=windows)
     assert {place.recycled for place in places} == {False, True}
+
+
+def test_a_sample_or_two_of_what_else_has_stayed_tell_nothing_of_dicts(history: History) -> None:
+    """Where it is estimated, so much of it must be there that chance does not say it."""
+    surely = recyclable(history, 3000, 2000, variance=300.0**2)
+    assert {place.recycled for place in surely} == {False}
+    perhaps = recyclable(history, 3000, 2000, variance=1500.0**2)
+    assert {place.recycled for place in perhaps} == {False, True}
 
 
 def test_what_python_has_handed_on_counts_where_it_is_kept(history: History) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -10,7 +11,7 @@ from leakmw.analysis.survival import Survival, survival
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from leakmw.records import Endpoint, Frame, Row, Snapshot, Traceback
+    from leakmw.records import Birth, Endpoint, Frame, Row, Snapshot, Traceback
 
 
 _Key = tuple["Traceback", "str | None", "bool | None", bool]
@@ -19,6 +20,10 @@ _Key = tuple["Traceback", "str | None", "bool | None", bool]
 LEAST_BACKING = 0.25
 """Of what Python recycles, what else must have stayed at the same place, window by window, to say
 that it is there that such objects are kept."""
+
+BACKING_DEVIATIONS = 1.64
+"""Of what else has stayed, where it is estimated: one sample more or less must not say it. 95 % of
+a normal distribution lie below."""
 
 LEAST_EXACT_BACKING = 0.05
 """The same of the growth where that is known to the byte: a list has 8 bytes for each item."""
@@ -131,12 +136,12 @@ def _is_recycled(key: _Key, levels: Sequence[Mapping[_Key, Row]], compared: rang
     other = (path, endpoint, in_visit, False)
     if not latest.births:
         return _growth(other, levels) < LEAST_EXACT_BACKING * _growth(key, levels)
-    alone = _outlived(levels[-1].get(other), compared)
-    backing = sum(alone)
+    backing = _outlived(levels[-1].get(other), compared)
     if len(compared) >= LEAST_WINDOWS:
         # what came in one of them only may be in flight: a connection, say, that is still open
-        backing -= max(alone, default=0)
-    return backing < LEAST_BACKING * sum(_outlived(latest, compared))
+        backing = sorted(backing, key=lambda birth: birth.bytes)[:-1]
+    surely = _bytes(backing) - BACKING_DEVIATIONS * _deviation(backing)
+    return surely < LEAST_BACKING * _bytes(_outlived(latest, compared))
 
 
 def _growth(key: _Key, levels: Sequence[Mapping[_Key, Row]]) -> int:
@@ -145,10 +150,18 @@ def _growth(key: _Key, levels: Sequence[Mapping[_Key, Row]]) -> int:
     return max(0, (last.bytes if last else 0) - (first.bytes if first else 0))
 
 
-def _outlived(row: Row | None, compared: range) -> list[int]:
+def _outlived(row: Row | None, compared: range) -> list[Birth]:
     """Return what a row has of each of these windows in which anything was born."""
     births = () if row is None else row.births
-    return [birth.bytes for birth in births if birth.window in compared]
+    return [birth for birth in births if birth.window in compared]
+
+
+def _bytes(births: Iterable[Birth]) -> int:
+    return sum(birth.bytes for birth in births)
+
+
+def _deviation(births: Iterable[Birth]) -> float:
+    return math.sqrt(sum(birth.bytes_variance for birth in births))
 
 
 def _series(
