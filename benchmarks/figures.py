@@ -20,6 +20,8 @@ class Spread(NamedTuple):
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """Summarize *values*."""
+        if len(values) == 1:
+            return cls(*values, *values, *values)
         return cls(*statistics.quantiles(values, n=4, method="inclusive"))
 
     def shown(self, digits: int) -> str:

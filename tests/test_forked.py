@@ -317,9 +317,14 @@ def test_a_connection_that_the_parent_closes_is_closed(shared: mmap.mmap) -> Non
 
 
 class Refusing:
-    """A C library whose fork fails."""
+    """The C library, but for its fork, which fails."""
 
     reason = errno.EAGAIN
+    libc = forked._libc()
+
+    def __getattr__(self, name: str) -> object:
+        """Return a function of the C library."""
+        return getattr(self.libc, name)
 
     def fork(self) -> int:
         """Fail as at the limit of processes."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import resource
 import sys
 import time
 from functools import cache
@@ -196,21 +194,15 @@ def _nothing() -> None:
 
 
 def _trimming(libc: Any) -> Callable[[], bytes]:
-    """Return what trims the heap and says how much less is resident: all of it is looked up here.
+    """Return what trims the heap and says how much less is resident.
 
-    In the child nothing may be looked up that another thread might have had locked.
+    What takes a lock to be looked up is looked up here: in the child another thread may have it.
     """
-    open_, read, trim = libc.open, libc.read, libc.malloc_trim
-    buffer = ctypes.create_string_buffer(256)
-    page = resource.getpagesize()
-
-    def resident() -> int:
-        read(open_(b"/proc/self/statm", os.O_RDONLY), buffer, len(buffer) - 1)
-        return int(buffer.value.split()[1]) * page
+    trim = libc.malloc_trim
 
     def work() -> bytes:
-        before = resident()
+        before = forked.sizes().resident
         trim(0)
-        return b"%d" % max(0, before - resident())
+        return b"%d" % max(0, before - forked.sizes().resident)
 
     return work

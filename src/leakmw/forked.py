@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import errno
 import gc
 import os
 import resource
@@ -76,7 +77,6 @@ _DONE, _FAILED = 1, 0
 _HEADER = len(_ALIVE) + 1 + 8
 _PR_SET_PDEATHSIG = 1
 _SYS_CLOSE_RANGE = 436
-_RESIDENT, _DATA = 1, 5  # columns of /proc/self/statm
 _STATM = ctypes.create_string_buffer(128)
 """For what a child reads there: to make one makes a type, which would be garbage to find there."""
 _CHUNK = 1 << 16
@@ -111,6 +111,18 @@ class _HungError(ChildError):
     """The same, in the middle of its work."""
 
 
+class Sizes(NamedTuple):
+    """What a process has, in bytes.
+
+    Attributes:
+        resident: Of all that is mapped.
+        data: What counts against ``RLIMIT_DATA``.
+    """
+
+    resident: int
+    data: int
+
+
 class Outcome(NamedTuple):
     """What a child sent back and what it cost.
 
@@ -123,6 +135,24 @@ class Outcome(NamedTuple):
     result: bytes
     pause_seconds: float
     cpu_seconds: float
+
+
+def sizes() -> Sizes:
+    """Return those of this process, without letting go of the GIL.
+
+    A child might never have it again, if another thread was just about to take it at the fork.
+
+    Raises:
+        OSError: Where the kernel does not say.
+    """
+    libc = _libc()
+    statm = libc.open(b"/proc/self/statm", os.O_RDONLY)
+    count = libc.read(statm, _STATM, len(_STATM) - 1)
+    libc.close(statm)
+    if count <= 0:
+        raise OSError(errno.EIO, "/proc/self/statm cannot be read")
+    pages = _STATM.value.split()
+    return Sizes(*(int(pages[column]) * resource.getpagesize() for column in (1, 5)))
 
 
 def run(
@@ -209,24 +239,8 @@ class _Limits(NamedTuple):
 
 
 def _limits(memory_bytes: int, seconds: float) -> _Limits:
-    resident = _column(Path("/proc/self/statm").read_bytes(), _RESIDENT)
-    interval = LEAST_INTERVAL + INTERVAL_PER_GIB * resident / (1 << 30)
+    interval = LEAST_INTERVAL + INTERVAL_PER_GIB * sizes().resident / (1 << 30)
     return _Limits(os.getpid(), interval, memory_bytes, int(seconds) + 1)
-
-
-def _inherited(libc: ctypes.PyDLL) -> int:
-    """Return the bytes of data that a child begins with, without letting go of the GIL.
-
-    It might never be had again, if another thread was just about to take it at the fork.
-    """
-    statm = libc.open(b"/proc/self/statm", os.O_RDONLY)
-    libc.read(statm, _STATM, len(_STATM) - 1)
-    libc.close(statm)
-    return _column(_STATM.value, _DATA)
-
-
-def _column(statm: bytes, column: int) -> int:
-    return int(statm.split()[column]) * resource.getpagesize()
 
 
 def _child(
@@ -256,7 +270,7 @@ def _confine(libc: ctypes.PyDLL, writer: int, limits: _Limits) -> None:
     for kind, wanted in (
         (resource.RLIMIT_CORE, 0),
         # read here: other threads of the parent gave back what they liked until the fork
-        (resource.RLIMIT_DATA, _inherited(libc) + limits.memory_bytes),
+        (resource.RLIMIT_DATA, sizes().data + limits.memory_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds),
     ):
         hard = resource.getrlimit(kind)[1]
