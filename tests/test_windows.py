@@ -130,16 +130,17 @@ def suspects(monitor: Monitor) -> set[tuple[str, str | None]]:
 def test_a_leak_is_suspected_at_its_endpoint_and_line() -> None:
     """What it grows by is taken for all requests, also for those that no window has seen."""
     with served(("/leak", "/churn"), every=100, overhead=1.0) as monitor:
-        snapshots_of(monitor, 2)
+        snapshots_of(monitor, 12)  # the first few tell that it grows, and not how fast
         while ("GET /leak", "leak") not in suspects(monitor):
             time.sleep(0.05)
-        snapshots_of(monitor, 12)  # the first few windows tell that it grows, and not how fast
         report = monitor.report()
     assert report is not None
-    # the process of the tests may have memory that nothing uses, too
-    (finding,) = [one for one in report.findings if one.grows]
-    assert finding.growth.bytes_per_request is not None
-    assert 500 < finding.growth.bytes_per_request.estimate < 2000
+    # the process of the tests may have memory that nothing uses, too, and so few visits are traced
+    # that chance may show another suspect
+    growth = max((one.growth for one in report.findings), key=lambda growth: growth.bytes)
+    assert growth.endpoint == "GET /leak"
+    assert growth.bytes_per_request is not None
+    assert 500 < growth.bytes_per_request.estimate < 2000
     assert report.engine.name == "tracemalloc"
     assert report.engine.cost_ratio
     assert "leakmw doctor" in report.notes[0]
