@@ -193,7 +193,10 @@ def test_what_python_has_handed_on_counts_where_it_is_kept(history: History) -> 
             path=(Frame("views.py", 99),), bytes=500 * number, blocks=5 * number, recyclable=True
         )
         object.__setattr__(history.snapshots[-1], "trace", trace._replace(rows=(kept, elsewhere)))
-    (found,) = analyse(history.snapshots).candidates
+    analysis = analyse(history.snapshots)
+    assert {growth.endpoint: growth.bytes for growth in analysis.endpoints}["GET /a"] == 9 * 1500
+    assert sum(growth.bytes for growth in analysis.endpoints) == 9 * 1500
+    (found,) = analysis.candidates
     assert (found.growth.site, found.growth.bytes) == (Frame("views.py", 15), 9 * 1500)
     assert found.growth.blocks == 9 * 15
     assert any("4,500 bytes of it are dicts" in said for said in found.judgement.evidence)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leakmw.analysis.attribution import Share, Windows
-from leakmw.analysis.growths import Analysis, joined, judged
+from leakmw.analysis.growths import Analysis, Candidate, joined, judged
 from leakmw.analysis.replacing import Heap, Heaps
 from leakmw.analysis.series import Place
 from leakmw.analysis.survival import Survival, Turnover
@@ -70,9 +70,15 @@ def seen(
     return Seen(100.0, 200.0, age, during, [one], {ENDPOINT: Total(one.bytes, one.blocks)})
 
 
+def candidates(several: Sequence[Seen]) -> list[Candidate]:
+    """Return what is to be said of each place that several workers have seen."""
+    found, _ = judged(together(several), together([one.looked_at() for one in several]))
+    return found
+
+
 def verdicts(several: Sequence[Seen]) -> list[Verdict | None]:
     """Return what is said of each place."""
-    return [one.judgement.verdict for one in judged(several)]
+    return [one.judgement.verdict for one in candidates(several)]
 
 
 def test_one_worker_is_itself() -> None:
@@ -145,7 +151,7 @@ def test_workers_that_idle_hide_no_leak() -> None:
 
 def test_a_place_that_one_worker_alone_has_is_told_of() -> None:
     """The others have not grown there."""
-    found = judged([seen(*[40 * BLOCK] * 12), seen(*[0.0] * 12, line=20)])
+    found = candidates([seen(*[40 * BLOCK] * 12), seen(*[0.0] * 12, line=20)])
     by_line = {one.growth.site.line: one for one in found if one.growth.site}
     assert by_line[10].growth.bytes == 12 * 40 * BLOCK
     assert by_line[20].judgement.verdict is None

@@ -31,7 +31,7 @@ from leakmw.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from leakmw.analysis.attribution import Share, Windows
     from leakmw.analysis.fragmentation import Idle
@@ -110,11 +110,11 @@ def analyse(snapshots: Sequence[Snapshot], glances: Sequence[Glance] = ()) -> An
         return Analysis(window, (), ())
     seen = _seen(snapshots)
     native = outside(snapshots, glances)
-    candidates = [*judged([seen]), *(_candidate(*one) for one in native.suspects)]
+    candidates, totals = judged(seen, seen.looked_at())
     return Analysis(
         window,
-        _totals(seen),
-        _worst(candidates),
+        _totals(totals, seen.during),
+        _worst([*candidates, *(_candidate(*one) for one in native.suspects)]),
         collecting=seen.during.collections is not None,
         undecided=native.undecided,
         idle=idle(snapshots),
@@ -131,6 +131,7 @@ def joined(analysis: Analysis, others: Sequence[Seen]) -> Analysis:
     if not others:
         return analysis
     whole = together(several)
+    candidates, totals = judged(whole, together([one.looked_at() for one in several]))
     said = f"seen in {len(several)} workers together"
     native = [one for one in analysis.candidates if one.native]
     return analysis._replace(
@@ -140,14 +141,19 @@ def joined(analysis: Analysis, others: Sequence[Seen]) -> Analysis:
             visits=round(sum(whole.during.every_visit())),
             seconds=whole.end - whole.start,
         ),
-        endpoints=_totals(whole),
-        candidates=_worst([*(one.noting(said) for one in judged(several)), *native]),
+        endpoints=_totals(totals, whole.during),
+        candidates=_worst([*(one.noting(said) for one in candidates), *native]),
     )
 
 
-def judged(several: Sequence[Seen]) -> list[Candidate]:
-    """Return what is to be said of each place that several workers have seen."""
-    whole, looked_at = together(several), together([one.looked_at() for one in several])
+def judged(whole: Seen, looked_at: Seen) -> tuple[list[Candidate], dict[str, Total]]:
+    """Return what is to be said of each place, and the growth of each endpoint.
+
+    Args:
+        whole: What one worker has seen, or several together.
+
+        looked_at: The part of it that the last full collection has seen.
+    """
     left = {key(share): share for share in looked_at.shares} if looked_at.during.seconds else {}
     said = [
         judge(
@@ -157,8 +163,10 @@ def judged(several: Sequence[Seen]) -> list[Candidate]:
         )
         for share in whole.shares
     ]
-    grown = zip(whole.shares, said, _handed_on(whole.shares, said), strict=True)
-    return [_counted(share, one, whole.during, more) for share, one, more in grown]
+    handed_on = _handed_on(whole.shares, said)
+    grown = zip(whole.shares, said, handed_on, strict=True)
+    candidates = [_counted(share, one, whole.during, more) for share, one, more in grown]
+    return candidates, _where_kept(whole, handed_on)
 
 
 def _handed_on(shares: Sequence[Share], said: Sequence[Judgement]) -> list[Total | None]:
@@ -184,6 +192,20 @@ def _handed_on(shares: Sequence[Share], said: Sequence[Judgement]) -> list[Total
         else None
         for part in parts
     ]
+
+
+def _where_kept(seen: Seen, handed_on: Sequence[Total | None]) -> dict[str, Total]:
+    """Return the growth of each endpoint, with what Python handed on where it is kept."""
+    if not any(handed_on):
+        return seen.totals
+    parts = {name: [total] for name, total in seen.totals.items()}
+    for share, more in zip(seen.shares, handed_on, strict=True):
+        if share.place.recycled:
+            taken = Total([-size for size in share.bytes], [-count for count in share.blocks])
+            parts.setdefault(share.endpoint, []).append(taken)
+        if more is not None:
+            parts.setdefault(share.endpoint, []).append(more)
+    return {name: Total(*map(_added, zip(*part, strict=True))) for name, part in parts.items()}
 
 
 def _worst(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
@@ -248,7 +270,8 @@ def compare(
     grown = [_growth(share, seen.during) for share in moved if any(share.bytes)]
     sites = [described_growth(growth, describe) for growth in grown]
     sites.sort(key=lambda growth: -growth.bytes)
-    return Diff(older=older, newer=newer, endpoints=_totals(seen), sites=tuple(sites))
+    endpoints = _totals(seen.totals, seen.during)
+    return Diff(older=older, newer=newer, endpoints=endpoints, sites=tuple(sites))
 
 
 def _shown(share: Share) -> tuple[str, Frame]:
@@ -358,11 +381,11 @@ def _by_endpoint(shares: Iterable[Share], during: Windows) -> dict[str, Total]:
     }
 
 
-def _totals(seen: Seen) -> tuple[Growth, ...]:
+def _totals(totals: Mapping[str, Total], during: Windows) -> tuple[Growth, ...]:
     """Return the growth of every endpoint, most growth first."""
-    totals = [_total(name, *total, seen.during) for name, total in seen.totals.items()]
-    totals.sort(key=lambda growth: (-growth.bytes, growth.endpoint))
-    return tuple(totals)
+    grown = [_total(name, *total, during) for name, total in totals.items()]
+    grown.sort(key=lambda growth: (-growth.bytes, growth.endpoint))
+    return tuple(grown)
 
 
 def _total(name: str, sizes: list[float], counts: list[float], during: Windows) -> Growth:
