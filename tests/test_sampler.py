@@ -276,6 +276,32 @@ def test_births_are_told_apart_by_the_readings_between_them() -> None:
     assert younger == older + 1
 
 
+def test_a_block_that_grows_is_as_old_as_it_was() -> None:
+    """Wherever it is moved: what is new at each request would never outlive one."""
+    with sampled(1):
+        log = bytearray(100_000)
+        first = birth_of(len(log) + 1)
+        for _ in range(50):
+            log += bytes(10_000)
+        grown = birth_of(len(log) + 1, at_most=2 * len(log))
+        new = bytearray(3_000_000)
+        assert birth_of(len(new) + 1) > grown == first
+
+
+def birth_of(size: int, at_most: int | None = None) -> int:
+    """Return the window in which the one block of that size was born, or of up to another."""
+    records, _ = _sampler.read()
+    try:
+        (birth,) = [
+            birth
+            for _, birth, taken, _, _ in RECORD.iter_unpack(records)
+            if size <= taken <= (at_most or size)
+        ]
+    finally:
+        _sampler.release(records)
+    return int(birth)
+
+
 def test_the_table_stays_within_its_cap_and_true() -> None:
     """The interval doubles, and what is left weighs more."""
     visit = Visit()

@@ -65,6 +65,17 @@ def test_what_outlives_its_window_is_born_and_what_goes_later_dies() -> None:
     assert found.net() == [5000, 0]
 
 
+def test_a_block_that_grows_grows_though_it_is_not_born() -> None:
+    """As long as it is there: it goes with all that it has grown by."""
+    rows = [row({1: 1}, size=100 * moment) for moment in (1, 2, 3, 4, 6)]
+    found = survival([rows], [2, 3, 4, 5, 6]).bytes
+    assert found.net() == found.born == found.kept == [100_000.0, 100_000.0, 200_000.0]
+    shrinking = [*rows[:4], row({1: 1}, size=250), row({1: 1}, size=600)]
+    gone = survival([shrinking], [2, 3, 4, 5, 6, 7])
+    assert gone.bytes.net() == [100_000.0, 100_000.0, -150_000.0, 350_000.0]
+    assert gone.blocks.net() == [0.0] * 4
+
+
 GROWING = [None, None, row({3: 9}), row({3: 9})]
 """Without growth nobody asks."""
 

@@ -2,7 +2,8 @@
 
 A block is sampled once, at its birth: a later snapshot shows those of the earlier one's samples
 that still live. So births and deaths are known each by itself, and not only what they differ by.
-What dies in its own window, as most of what serves a request does, is in neither.
+What dies in its own window, as most of what serves a request does, is in neither. A block that is
+moved as it grows is as old as it was, and what it has grown by counts as born, like one sample.
 """
 
 from __future__ import annotations
@@ -147,11 +148,14 @@ def _turnover(
     for (_, earlier, start), (births, later, end) in steps:
         before, now = earlier.upto(start), later.upto(end)
         left = later.upto(start) if _tells(births, start) else min(before, now)
-        kept = sums[-1].upto(end).value - sums[-1].upto(start).value
-        found.born.append(max(0.0, now.value - left.value))
+        grown = max(0.0, left.value - before.value)
+        new = sums[-1].upto(end).value - sums[-1].upto(start).value
+        still_grown = min(grown, max(0.0, sums[-1].upto(start).value - before.value))
+        found.born.append(max(0.0, now.value - left.value) + grown)
         found.died.append(max(0.0, before.value - left.value))
-        found.kept.append(max(0.0, kept))
-        found.variance.append(max(0.0, before.variance + now.variance - 2 * left.variance))
+        found.kept.append(max(0.0, new) + still_grown)
+        by_chance = max(0.0, before.variance - left.variance) + now.variance - left.variance
+        found.variance.append(max(0.0, by_chance) + grown**2)
     return found
 
 

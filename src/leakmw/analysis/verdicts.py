@@ -186,6 +186,8 @@ def _still_alive(blocks: Turnover) -> str:
     if min(blocks.born, default=0) > 0:
         shares = ", ".join(f"{part:.0%}" for part in parts_alive[-8:])
         return f"born in each of the last {len(parts_alive)} windows and still alive: {shares}"
+    if not any(blocks.born):
+        return "no block is new: those that were there have grown"
     alive = min(1.0, sum(blocks.kept) / max(1.0, sum(blocks.born)))
     return f"{alive:.0%} of the blocks that outlived the window of their birth still live"
 

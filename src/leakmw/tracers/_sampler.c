@@ -567,7 +567,7 @@ our_thread(void)
 }
 
 static void
-sample(PyThreadState *thread, void *block, size_t size)
+sample(PyThreadState *thread, void *block, size_t size, uint32_t birth)
 {
     __builtin_prefetch(&slots[slot_of(block)]);  /* it is needed once all frames are walked */
     PyObject *visit;
@@ -595,13 +595,13 @@ sample(PyThreadState *thread, void *block, size_t size)
         return;  /* at the new interval it would not have been chosen */
     }
     uint32_t node = traceback_of(thread);
-    insert((Sample){block, size, state.interval, visit, node, state.window});
+    insert((Sample){block, size, state.interval, visit, node, birth});
     state.taken++;
 }
 
 /* Sample a block that a chosen byte lies in, and return it. */
 static void *Py_NO_INLINE
-chosen(void *block, size_t size)
+chosen(void *block, size_t size, uint32_t birth)
 {
     if (state.probing) {
         state.reached = true;
@@ -610,7 +610,7 @@ chosen(void *block, size_t size)
     PyThreadState *thread = state.active ? our_thread() : NULL;
     if (thread != NULL && block != NULL) {
         uint64_t started = begin_spending();
-        sample(thread, block, size);
+        sample(thread, block, size, birth);
         spend(started);
         if (state.overhead > 0 && ++state.since_look >= SAMPLES_BETWEEN_LOOKS) {
             state.since_look = 0;
@@ -621,18 +621,22 @@ chosen(void *block, size_t size)
     return block;
 }
 
-static void Py_NO_INLINE
+/* Return the window in which a block was born that goes, this one if nobody knows. */
+static uint32_t Py_NO_INLINE
 released(void *block)
 {
+    uint32_t birth = state.window;
     if (our_thread() == NULL) {
-        return;
+        return birth;
     }
     uint32_t i = find_slot(block);
     if (slots[i] != 0) {
         uint64_t started = begin_spending();
+        birth = samples[slots[i]].birth;
         take_out(i);
         spend(started);
     }
+    return birth;
 }
 
 /* The hooks. The usual case ends in a jump to the allocator below: it costs but few instructions. */
@@ -648,7 +652,7 @@ hook_malloc(void *below, size_t size)
 {
     PyMemAllocatorEx *allocator = below;
     if (is_chosen(size)) {
-        return chosen(allocator->malloc(allocator->ctx, size), size);
+        return chosen(allocator->malloc(allocator->ctx, size), size, state.window);
     }
     return allocator->malloc(allocator->ctx, size);
 }
@@ -658,7 +662,8 @@ hook_calloc(void *below, size_t count, size_t size)
 {
     PyMemAllocatorEx *allocator = below;
     if (is_chosen(count * size)) {
-        return chosen(allocator->calloc(allocator->ctx, count, size), count * size);
+        void *block = allocator->calloc(allocator->ctx, count, size);
+        return chosen(block, count * size, state.window);
     }
     return allocator->calloc(allocator->ctx, count, size);
 }
@@ -672,11 +677,10 @@ hook_realloc(void *below, void *old, size_t size)
         return allocator->realloc(allocator->ctx, old, size);
     }
     void *block = allocator->realloc(allocator->ctx, old, size);
-    /* a failed one leaves the old block as it was; the GIL is held, so nobody else has got it */
-    if (block != NULL && old != NULL) {
-        released(old);
-    }
-    return chosen_now ? chosen(block, size) : block;
+    /* a failed one leaves the old block as it was; the GIL is held, so nobody else has got it. What
+       grows is as old as it was: else a buffer that grows at each request would never get older */
+    uint32_t birth = block != NULL && old != NULL ? released(old) : state.window;
+    return chosen_now ? chosen(block, size, birth) : block;
 }
 
 static void Py_NO_INLINE
