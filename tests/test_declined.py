@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import gc
 import json
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+from tests.refusing import Refusing
 
 from leakmw import forked, looking
 from leakmw.admin import collector, routes
@@ -121,15 +121,6 @@ def _reason(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "limits too tight":
         _tighten(monkeypatch)
     return reason
-
-
-class Refusing:
-    """A C library whose fork fails."""
-
-    def fork(self) -> int:
-        """Fail as at the limit of processes."""
-        ctypes.set_errno(errno.EAGAIN)
-        return -1
 
 
 def _refusing(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import logging
 import os
@@ -17,6 +16,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 import structlog
+from tests.refusing import Refusing
 
 from leakmw import asgi, background, forked, meters, pipeline, reporting, wsgi
 from leakmw.tracers import exact
@@ -155,15 +155,6 @@ def raising(error: Exception) -> Callable[..., Any]:
         raise error
 
     return raises
-
-
-class Refusing:
-    """A C library whose fork fails."""
-
-    def fork(self) -> int:
-        """Fail as at the limit of processes."""
-        ctypes.set_errno(errno.EAGAIN)
-        return -1
 
 
 def test_without_a_failure_nothing_is_said(serve: Callable[..., None], said: Said) -> None:

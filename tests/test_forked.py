@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import gc
 import mmap
@@ -19,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from tests.refusing import Refusing
 
 from leakmw import forked
 
 if TYPE_CHECKING:
+    import ctypes
     from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.skipif(not forked.AVAILABLE, reason="forking is not safe here")
@@ -314,22 +315,6 @@ def test_a_connection_that_the_parent_closes_is_closed(shared: mmap.mmap) -> Non
 
     assert received == b""
     assert results == [b"done"]
-
-
-class Refusing:
-    """The C library, but for its fork, which fails."""
-
-    reason = errno.EAGAIN
-    libc = forked._libc()
-
-    def __getattr__(self, name: str) -> object:
-        """Return a function of the C library."""
-        return getattr(self.libc, name)
-
-    def fork(self) -> int:
-        """Fail as at the limit of processes."""
-        ctypes.set_errno(self.reason)
-        return -1
 
 
 @pytest.mark.parametrize("reason", [errno.EAGAIN, errno.ENOMEM])
