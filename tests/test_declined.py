@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from tests.refusing import Refusing
+from tests.c_library import Refusing
 
 from leakmw import forked, looking
 from leakmw.admin import collector, routes

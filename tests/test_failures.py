@@ -16,7 +16,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 import structlog
-from tests.refusing import Refusing
+from tests.c_library import Refusing
 
 from leakmw import asgi, background, forked, meters, pipeline, reporting, wsgi
 from leakmw.tracers import exact

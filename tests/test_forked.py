@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from tests.refusing import Refusing
+from tests.c_library import Old, Refusing
 
 from leakmw import forked
 
 if TYPE_CHECKING:
-    import ctypes
     from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.skipif(not forked.AVAILABLE, reason="forking is not safe here")
@@ -168,22 +167,10 @@ def test_it_works_from_any_thread() -> None:
 def test_descriptors_are_closed_on_an_old_kernel_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before 5.9 there is no call that closes them all."""
 
-    class Old:
-        """A C library of an old kernel."""
-
-        def __init__(self, libc: ctypes.PyDLL) -> None:
-            self._libc = libc
-
-        def __getattr__(self, name: str) -> Any:
-            if name == "syscall":
-                return lambda *given: -1
-            return getattr(self._libc, name)
-
     def task() -> bytes:
         return ",".join(fd.name for fd in Path("/proc/self/fd").iterdir()).encode()
 
-    old = Old(forked._libc())
-    monkeypatch.setattr(forked, "_libc", lambda: old)
+    monkeypatch.setattr(forked, "_libc", Old)
     with socket.socket() as inherited:
         left = run(task).decode().split(",")
         assert str(inherited.fileno()) not in left

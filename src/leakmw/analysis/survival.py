@@ -149,8 +149,9 @@ def _turnover(
         before, now = earlier.upto(start), later.upto(end)
         left = later.upto(start) if _tells(births, start) else min(before, now)
         grown = max(0.0, left.value - before.value)
-        new = sums[-1].upto(end).value - sums[-1].upto(start).value
-        still_grown = min(grown, max(0.0, sums[-1].upto(start).value - before.value))
+        still = sums[-1].upto(start).value
+        new = sums[-1].upto(end).value - still
+        still_grown = min(grown, max(0.0, still - before.value))
         found.born.append(max(0.0, now.value - left.value) + grown)
         found.died.append(max(0.0, before.value - left.value))
         found.kept.append(max(0.0, new) + still_grown)
