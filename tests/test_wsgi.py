@@ -49,14 +49,19 @@ def start(status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], 
     return lambda data: None
 
 
+def close(body: Any) -> None:
+    """Do what a server does at the end of a response."""
+    if hasattr(body, "close"):
+        body.close()
+
+
 def get(app: WSGIApplication, path: str = "/", **more: Any) -> bytes:
     """Serve one request as a server does, and return the body."""
     body = app(environ(path, **more), start)
     try:
         return b"".join(body)
     finally:
-        if hasattr(body, "close"):
-            body.close()
+        close(body)
 
 
 def visits(face: LeakMiddleware) -> dict[str, int]:
@@ -119,6 +124,29 @@ def test_a_visit_ends_at_close(watch_wsgi: Watch) -> None:
     body.close()
 
     assert counted == [{"GET /": 0}, {"GET /": 1}]
+    assert visits(face) == {"GET /": 1}
+
+
+def test_a_list_comes_back_as_it_is(watch_wsgi: Watch) -> None:
+    """It has no close() to wait for, and to send it runs none of the app's code."""
+    chunks = [b"a", b"b"]
+    face = watch_wsgi(answering(chunks))
+
+    assert face(environ(), start) is chunks
+    assert visits(face) == {"GET /": 1}
+
+
+def test_a_list_with_a_close_of_its_own_is_waited_for(watch_wsgi: Watch) -> None:
+    """What an app has made of a list may do anything when it is sent."""
+
+    class Chunks(list[bytes]):
+        def close(self) -> None:
+            assert visits(face) == {"GET /": 0}
+
+    face = watch_wsgi(answering(Chunks([b"a"])))
+    body: Any = face(environ(), start)
+    body.close()
+
     assert visits(face) == {"GET /": 1}
 
 
@@ -244,8 +272,7 @@ def test_start_response_gets_what_the_app_gave(watch_wsgi: Watch) -> None:
 
     headers: Any = [("Content-Type", "text/plain")]
     face = watch_wsgi(app)
-    body: Any = face(environ(), recording)
-    body.close()
+    close(face(environ(), recording))
 
     assert [call[0] for call in given] == ["200 OK", "500 Oops", "501 Oops"]
     assert [len(call) for call in given] == [3, 4, 3]  # with the dict of what came by name
@@ -352,8 +379,7 @@ def test_an_environ_that_is_used_again(watch_wsgi: Watch) -> None:
 
     for status in ("404 Not Found", "200 OK", "404 Not Found"):
         again["status"] = status
-        body: Any = face(again, start)
-        body.close()
+        close(face(again, start))
 
     assert visits(face) == {"GET /a": 2, "(unmatched)": 1}
 
@@ -391,8 +417,7 @@ def test_a_path_has_a_name_from_its_first_answer_on(watch_wsgi: Watch) -> None:
     face = watch_wsgi(lambda environ, start: answering([], environ["test.status"])(environ, start))
 
     for status in ("404 Not Found", 500, "200 OK", "404 Not Found", "200 OK"):
-        body: Any = face(environ("/page") | {"test.status": status}, start)
-        body.close()
+        close(face(environ("/page") | {"test.status": status}, start))
 
     assert visits(face) == {"GET /page": 3, "(unmatched)": 2}
 

@@ -1,4 +1,4 @@
-"""The WSGI face: a visit lasts from the call of the app to ``close()`` of what it returned."""
+"""The WSGI face: a visit lasts until ``close()`` of what the app returned, if that has one."""
 
 from __future__ import annotations
 
@@ -88,14 +88,11 @@ class LeakMiddleware:
         except BaseException:
             self._finish(visit, environ)
             raise
-        if visit.endpoint is None:
-            return self._ending_at_close(iterable, visit, environ)
         kind = type(iterable)
-        if kind is list:
-            chunks = _Chunks(iterable)
-            chunks.finish, chunks.visit = self._finish, visit
-            return chunks
-        if kind is self._usual:
+        if kind is list:  # it has no close(), and sending it runs none of the app's code
+            self._finish(visit, environ)
+            return iterable
+        if kind is self._usual and visit.endpoint is not None:
             body = _Body()
             body.iterable, body.finish, body.visit = iterable, self._finish, visit
             return body
@@ -157,16 +154,6 @@ def _naming(
         return start_response(status, headers, exc_info)
 
     return start
-
-
-class _Chunks(Droppable, list[bytes]):
-    """A list that ends its visit when it is closed: it is iterated as the app's own would be."""
-
-    __slots__ = ("finish", "visit")
-
-    def close(self) -> None:
-        """End the visit, however often this is called."""
-        self.finish(self.visit)
 
 
 class _Body(Droppable):
