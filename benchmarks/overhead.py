@@ -28,7 +28,7 @@ WARM_UP = 500
 """Requests before the first measured one: interpreters specialize, pools fill."""
 
 SETTLED_SECONDS = 3
-"""Of CPU until the interval between samples has found its place: a process begins with three times
+"""Of CPU until the interval between samples has found its place: a process begins with five times
 the budget, for about half of that."""
 
 SNAPSHOT_EVERY = 1000

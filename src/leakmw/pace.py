@@ -13,10 +13,10 @@ AT_ONCE = 12
 LEAST_AT_ONCE = 4
 """The same of one of many workers: their windows add up."""
 
-SHARE = 0.005
+SHARE = 0.0025
 """Part of the process's CPU time that snapshots and reports may take from then on."""
 
-MOST_BESIDE = 0.004
+MOST_BESIDE = 0.01
 """Part of it, beside what samples may take, that all of leakmw may have taken so far. A process
 pays for its first snapshots with later ones that it puts off."""
 
