@@ -13,4 +13,6 @@ def _extension(name: str) -> Extension:
     )
 
 
-setup(ext_modules=[_extension("tracers._sampler"), _extension("heap._collector")])
+NAMES = ("tracers._sampler", "heap._collector", "_forking")
+
+setup(ext_modules=[_extension(name) for name in NAMES])

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import errno
-from typing import Any
+import os
+from typing import TYPE_CHECKING, Any
 
 from leakmw import forked
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class Altered:
@@ -19,7 +23,7 @@ class Altered:
         return getattr(self.libc, name)
 
 
-class Refusing(Altered):
+class _Refusing(Altered):
     """Its fork fails."""
 
     reason = errno.EAGAIN
@@ -28,6 +32,18 @@ class Refusing(Altered):
         """Fail as at the limit of processes."""
         ctypes.set_errno(self.reason)
         return -1
+
+
+def refuse_to_fork(patch: pytest.MonkeyPatch, reason: int = errno.EAGAIN) -> None:
+    """Have the system refuse every child, for *reason*."""
+
+    def refuse(_: object) -> None:
+        raise OSError(reason, os.strerror(reason))
+
+    patch.setattr(_Refusing, "reason", reason)
+    patch.setattr(forked, "_libc", _Refusing)
+    if forked.FORGETS:
+        patch.setattr("leakmw._forking.fork", refuse)
 
 
 class Old(Altered):

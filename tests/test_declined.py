@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
-from tests.c_library import Refusing
+from tests.c_library import refuse_to_fork
 
 from leakmw import forked, looking
 from leakmw.admin import collector, routes
@@ -128,7 +128,7 @@ def _refusing(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Calla
 
     def refused(*given: Any) -> Any:
         with monkeypatch.context() as patch:
-            patch.setattr(forked, "_libc", Refusing)
+            refuse_to_fork(patch)
             return run(*given)
 
     return refused

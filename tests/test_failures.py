@@ -16,7 +16,7 @@ from wsgiref.util import setup_testing_defaults
 
 import pytest
 import structlog
-from tests.c_library import Refusing
+from tests.c_library import refuse_to_fork
 
 from leakmw import asgi, background, forked, meters, pipeline, reporting, wsgi
 from leakmw.tracers import exact
@@ -170,7 +170,7 @@ def test_a_child_that_fails(
 ) -> None:
     """The app serves on."""
     if step == "fork refused":
-        monkeypatch.setattr(forked, "_libc", Refusing)
+        refuse_to_fork(monkeypatch)
     else:
         monkeypatch.setattr(forked, "run", child(die if step == "child killed" else hang))
     serve()

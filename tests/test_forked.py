@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-from tests.c_library import Old, Refusing
+from tests.c_library import Old, refuse_to_fork
 
 from leakmw import forked
+from leakmw.background import giving_way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not forked.AVAILABLE, reason="forking is not safe here")
 
 PLENTY = 256 << 20
+
+BOTH_WAYS = pytest.mark.usefixtures("either_way")
+"""That of our own C, and that of a Python for which it is not built."""
 
 
 def nothing() -> None:
@@ -37,6 +41,12 @@ def nothing() -> None:
 def run(task: Callable[[], bytes], *, seconds: float = 60, memory: int = PLENTY) -> bytes:
     """Run *task* in a child and return its bytes."""
     return forked.run(task, nothing, seconds=seconds, memory_bytes=memory).result
+
+
+@pytest.fixture(name="either_way", params=["at once", "with the GIL held"])
+def _either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "with the GIL held":
+        monkeypatch.setattr(forked, "FORGETS", False)
 
 
 @pytest.fixture(name="shared")
@@ -70,6 +80,7 @@ def test_the_childs_bytes_come_back_whole(size: int) -> None:
     assert b"x" * size == run(lambda: b"x" * size)
 
 
+@BOTH_WAYS
 def test_the_child_sees_the_moment_of_the_mark() -> None:
     """What the mark changes is in the copy; what happens later is not."""
     moment: list[str] = []
@@ -82,17 +93,48 @@ def test_the_child_sees_the_moment_of_the_mark() -> None:
     assert outcome.result.decode().split(",")[-1] == "marked"
 
 
+@BOTH_WAYS
 def test_many_forks_among_busy_threads_all_succeed(busy: None) -> None:
     """A child never waits for a thread that it does not have, or another one is forked."""
     assert [run(lambda: b"done") for _ in range(20)] == [b"done"] * 20
 
 
+@BOTH_WAYS
 def test_forks_of_a_large_process_all_succeed(busy: None) -> None:
     """With 300 MB resident, a fork takes longer than threads wait for the GIL."""
     heap = [bytearray(1 << 20) for _ in range(300)]
     for block in heap:
         block[:: mmap.PAGESIZE] = bytes(len(block) // mmap.PAGESIZE)
     assert [run(lambda: b"done") for _ in range(25)] == [b"done"] * 25
+
+
+@pytest.mark.skipif(not forked.FORGETS, reason="it is not built for this Python")
+def test_one_child_is_enough_whoever_waits_for_the_gil() -> None:
+    """Apps that often give the GIL up by themselves have asked for it back when a fork begins."""
+    heap = [b"x" * (1 << 20) for _ in range(300)]  # so the fork takes longer than they wait
+    stop, marks = threading.Event(), []
+
+    def work() -> None:
+        while not stop.is_set():
+            sum(range(200))
+            os.stat("/")  # noqa: PTH116  # one call that gives it up, and nothing else
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    try:
+        with giving_way():
+            for _ in range(10):
+                forked.run(
+                    lambda: b"done", lambda: marks.append(1), seconds=60, memory_bytes=PLENTY
+                )
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+    assert len(marks) == 10
+    assert len(heap) == 300
 
 
 def test_a_child_that_waits_for_another_thread_is_replaced(
@@ -149,6 +191,7 @@ def test_a_process_without_descriptors_left_is_no_riddle(monkeypatch: pytest.Mon
         run(lambda: b"")
 
 
+@BOTH_WAYS
 def test_it_works_from_any_thread() -> None:
     """In several at once, too: each gets its own bytes."""
     results: dict[int, bytes] = {}
@@ -187,6 +230,7 @@ class Tells:
         self._shared[0] += 1
 
 
+@BOTH_WAYS
 def test_no_finalizer_of_another_threads_locals_runs_in_the_child(shared: mmap.mmap) -> None:
     """It does with os.fork, where a database driver would close its parent's connection."""
     local, ready, end = threading.local(), threading.Event(), threading.Event()
@@ -222,6 +266,7 @@ class Ring:
         self.shared[os.getpid() != self.parent] = 1
 
 
+@BOTH_WAYS
 def test_the_collector_does_not_run_in_the_child(shared: mmap.mmap) -> None:
     """Wherever in the fork it is due; it does run in the parent, and with os.fork in both."""
 
@@ -304,13 +349,13 @@ def test_a_connection_that_the_parent_closes_is_closed(shared: mmap.mmap) -> Non
     assert results == [b"done"]
 
 
+@BOTH_WAYS
 @pytest.mark.parametrize("reason", [errno.EAGAIN, errno.ENOMEM])
 def test_a_refused_fork_is_said_in_the_systems_words(
     monkeypatch: pytest.MonkeyPatch, reason: int
 ) -> None:
     """The process may have reached its limit of processes, or the host that of memory."""
-    monkeypatch.setattr(Refusing, "reason", reason)
-    monkeypatch.setattr(forked, "_libc", Refusing)
+    refuse_to_fork(monkeypatch, reason)
     with pytest.raises(forked.ForkError, match=os.strerror(reason)):
         run(lambda: b"")
 
@@ -340,6 +385,7 @@ def test_a_child_that_hangs_is_killed_at_its_deadline() -> None:
 def test_a_child_that_waits_for_a_lock_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another thread has held it at the fork, and will never give it back there."""
     monkeypatch.setattr(forked, "ALIVE_SECONDS", 0.02)
+    monkeypatch.setattr(forked, "HUNG_SECONDS", 0.06)
     marks: list[int] = []
     held = threading.Lock()
     held.acquire()  # as if by a thread that is not in the child
@@ -422,6 +468,7 @@ def test_an_app_that_ignores_its_children_gets_its_snapshot() -> None:
         signal.signal(signal.SIGCHLD, before)
 
 
+@BOTH_WAYS
 def test_the_apps_switch_interval_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the fork was refused."""
     before = sys.getswitchinterval()
@@ -430,7 +477,7 @@ def test_the_apps_switch_interval_is_put_back(monkeypatch: pytest.MonkeyPatch) -
         chosen = sys.getswitchinterval()
         run(lambda: b"")
         after_success = sys.getswitchinterval()
-        monkeypatch.setattr(forked, "_libc", Refusing)
+        refuse_to_fork(monkeypatch)
         with pytest.raises(forked.ForkError):
             run(lambda: b"")
         after_failure = sys.getswitchinterval()

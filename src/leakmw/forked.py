@@ -8,9 +8,10 @@ socket that the parent still uses), and it runs every hook the app registered. S
 * It never gives the GIL up, since in the child nobody could give it back: no I/O but through
   ``PyDLL``, no locks, no imports, no logging.
 * A request to drop the GIL that another thread made before the fork would make the child wait for
-  that thread for ever. Waiting threads make one after the switch interval, so that is lengthened
-  for the few milliseconds of the fork. One that was about to wait may have read it just before: a
-  child that says nothing at once is killed, and another one forked.
+  that thread for ever: so the child forgets it, in ``_forking``. Where that is not to be had, the
+  switch interval, after which a waiting thread makes one, is lengthened for the time of the fork.
+  One that was about to wait may have read it just before, as most do whose app often gives the GIL
+  up by itself: a child that says nothing is killed, and another one forked.
 * It closes every inherited descriptor at once: a connection that the parent ends must end.
 * It is killed at its deadline, with its parent, and first when memory runs out.
 
@@ -39,6 +40,14 @@ from typing import TYPE_CHECKING, NamedTuple, NoReturn
 from leakmw.background import native, switching
 from leakmw.records import Failure
 
+try:
+    from leakmw import _forking
+except ImportError:  # not built, or for a Python that it does not know
+    FORGETS = False
+else:
+    FORGETS = True
+"""Whether a child forgets that its parent was asked for the GIL."""
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -56,13 +65,13 @@ per GiB resident. Not longer: threads that wait for the GIL meanwhile may have t
 ATTEMPTS = 6
 """Forks until one child comes to life. With eight threads that compute, one in forty does not."""
 
-ALIVE_SECONDS = 1.0
+ALIVE_SECONDS = 0.1
 """After which a child that sleeps and has said nothing is taken to wait for the GIL. One that
 would run if it were let, on a machine with too much to do, is given as long again."""
 
-NAPS = 3
-"""How often, so many seconds apart, one that has given its sign of life is seen asleep until it is
-taken to wait for a lock: it has nothing else to wait for but its memory, and for us to read."""
+HUNG_SECONDS = 3.0
+"""After which one that has given its sign of life, and was never seen but asleep, is taken to wait
+for a lock: it has nothing else to wait for but its memory, and for us to read."""
 
 EAGER_SECONDS = 0.25
 """CPU time that a child has like any process: most need no more, and a worker that lives for
@@ -193,15 +202,9 @@ def _attempt(
     libc = _libc()
     reader, writer = os.pipe()
     try:
-        with _held_gil(limits.interval):
-            mark()
-            started = time.perf_counter()
-            pid = libc.fork()
-            if pid == 0:
-                _child(libc, task, writer, limits)
-            pause = time.perf_counter() - started
-        if pid < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        pid, pause = _fork(libc, mark, limits.interval)
+        if pid == 0:
+            _child(libc, task, writer, limits)
         os.close(writer)
         writer = -1
         received, cpu_seconds = _collect(pid, reader, seconds)
@@ -219,6 +222,29 @@ def _libc() -> ctypes.PyDLL:
         call.restype = ctypes.c_ssize_t
         call.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t)
     return libc
+
+
+def _fork(libc: ctypes.PyDLL, mark: Callable[[], object], interval: float) -> tuple[int, float]:
+    """Call *mark*, then fork; no other thread runs in between, and no collection in the child.
+
+    Returns:
+        The child, 0 in the child, and the seconds for which this process stood still.
+
+    Raises:
+        OSError: If there can be none.
+    """
+    if FORGETS:
+        return _forking.fork(mark)
+    with _held_gil(interval):
+        mark()
+        started = time.perf_counter()
+        pid: int = libc.fork()
+        if pid == 0:
+            gc.disable()
+        pause = time.perf_counter() - started
+    if pid < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return pid, pause
 
 
 @contextmanager
@@ -247,7 +273,6 @@ def _child(
     libc: ctypes.PyDLL, task: Callable[[], bytes], writer: int, limits: _Limits
 ) -> NoReturn:
     try:
-        gc.disable()
         libc.write(writer, _ALIVE, len(_ALIVE))
         _confine(libc, writer, limits)
         _send(libc, writer, _DONE, task())
@@ -342,7 +367,7 @@ def _receive(pid: int, reader: int, seconds: float) -> bytes:
         asleep = 0 if _would_run(pid) else asleep + patience
         if asleep and not received:
             raise _StillbornError("no child could be forked: it waits for another thread")
-        if asleep >= NAPS * ALIVE_SECONDS:
+        if asleep >= HUNG_SECONDS:
             raise _HungError("the child was killed: it waited for a lock of another thread")
     return bytes(received)
 

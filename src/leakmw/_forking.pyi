@@ -1,0 +1,3 @@
+from collections.abc import Callable
+
+def fork(mark: Callable[[], object], /) -> tuple[int, float]: ...
