@@ -73,7 +73,11 @@ forking_fork(PyObject *Py_UNUSED(module), PyObject *mark)
         forget_requests(thread);
         PyGC_Disable();  /* before anything is allocated there: finalizers are the parent's to run */
     }
-    return Py_BuildValue("ld", (long)child, pause);
+    PyObject *result = Py_BuildValue("ld", (long)child, pause);
+    if (result == NULL && child == 0) {
+        _exit(1);  /* an exception there would be handled by code that takes itself for the parent's */
+    }
+    return result;
 }
 
 static PyMethodDef methods[] = {

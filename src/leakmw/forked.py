@@ -63,11 +63,11 @@ LEAST_INTERVAL, INTERVAL_PER_GIB = 0.02, 0.1
 per GiB resident. Not longer: threads that wait for the GIL meanwhile may have to wait it out."""
 
 ATTEMPTS = 6
-"""Forks until one child comes to life. With eight threads that compute, one in forty does not."""
+"""Forks until one child comes to life, and has not come upon a lock that nobody gives back."""
 
-ALIVE_SECONDS = 0.1
-"""After which a child that sleeps and has said nothing is taken to wait for the GIL. One that
-would run if it were let, on a machine with too much to do, is given as long again."""
+ALIVE_SECONDS = 0.25
+"""After which a child that sleeps and has said nothing is taken to wait for the GIL, or a lock. One
+that would run if it were let, on a machine with too much to do, is given as long again."""
 
 HUNG_SECONDS = 3.0
 """After which one that has given its sign of life, and was never seen but asleep, is taken to wait
