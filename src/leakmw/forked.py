@@ -66,8 +66,8 @@ ATTEMPTS = 6
 """Forks until one child comes to life, and has not come upon a lock that nobody gives back."""
 
 ALIVE_SECONDS = 0.25
-"""After which a child that sleeps and has said nothing is taken to wait for the GIL, or a lock. One
-that would run if it were let, on a machine with too much to do, is given as long again."""
+"""After which a child that sleeps and has said nothing is taken to wait for the GIL or for a lock.
+One that would run if it were let, on a machine with too much to do, is given as long again."""
 
 HUNG_SECONDS = 3.0
 """After which one that has given its sign of life, and was never seen but asleep, is taken to wait
