@@ -61,9 +61,7 @@ def ask_wsgi(face: Any, method: str, path: str, header: str) -> None:
     setup_testing_defaults(environ)
     environ |= {"REQUEST_METHOD": method, f"HTTP_{header}": header}
     environ["PATH_INFO"] = path.encode().decode("latin-1")  # PEP 3333's way of bytes
-    body = face(environ, lambda *_: None)
-    list(body)
-    body.close()
+    list(face(environ, lambda *_: None))
 
 
 def ask_asgi(face: Any, method: str, path: str, header: str) -> None:

@@ -121,9 +121,7 @@ class Threaded(Ticker):
         while not self._stop.is_set():
             environ: dict[str, Any] = {}
             setup_testing_defaults(environ)
-            body: Any = self._face(environ, _start_response)
-            list(body)
-            body.close()
+            list(self._face(environ, _start_response))
             due = self.note(due)
             time.sleep(TICK_SECONDS)
 

@@ -43,7 +43,7 @@ def refuse_to_fork(patch: pytest.MonkeyPatch, reason: int = errno.EAGAIN) -> Non
     patch.setattr(_Refusing, "reason", reason)
     patch.setattr(forked, "_libc", _Refusing)
     if forked.FORGETS:
-        patch.setattr("leakmw._forking.fork", refuse)
+        patch.setattr(forked, "fork", refuse)
 
 
 class Old(Altered):

@@ -46,7 +46,7 @@ def fill(face: Any, windows: int) -> None:
             for _ in range(count):
                 environ: dict[str, Any] = {"PATH_INFO": path}
                 setup_testing_defaults(environ)
-                face(environ, lambda *_: None).close()
+                face(environ, lambda *_: None)
         face.monitor.take_snapshot(600)
 
 

@@ -309,7 +309,7 @@ def test_a_worker_shows_itself_before_its_first_snapshot(watch_wsgi: Callable[..
     """Its visits and errors are counted up to now, not up to its latest snapshot."""
     face = watch_wsgi(_App(), frames=1)
     face.monitor.take_snapshot(600)
-    face({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None).close()
+    face({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None)
     face.monitor.failed("report", ValueError())
     face.monitor.failed("report", ValueError())
     (status,) = face.monitor.workers()

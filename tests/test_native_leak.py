@@ -45,9 +45,7 @@ def app(environ, start_response):
 def ask(path):
     environ = {"PATH_INFO": path}
     setup_testing_defaults(environ)
-    body = wrapped(environ, lambda *_: None)
-    list(body)
-    body.close()
+    list(wrapped(environ, lambda *_: None))
 
 if what == "idle":  # a peak that leaves much behind, since what came last lies at its end
     peak = [libc.malloc(1000) for _ in range(150_000)]

@@ -77,7 +77,7 @@ def test_a_real_app_is_told_of(
     """Its visits and snapshots, its size and the cost, under the process that they are of."""
     face = watch_wsgi(_App(), frames=1, service="otel-real")
     for _ in range(3):
-        face({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None).close()
+        face({"REQUEST_METHOD": "GET", "PATH_INFO": "/"}, lambda *_: None)
     face.monitor.take_snapshot(600)
     said = told(reader, "otel-real")
 

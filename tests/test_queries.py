@@ -46,7 +46,7 @@ def leak() -> None:
     named = {"service": "shop", "version": "1.4.2", "token": "a-token-of-some-length"}
     face: Any = LeakMiddleware(Shop(), {**settings, **named, "endpoint": _not_all})
     fill(face, WINDOWS)
-    face({"PATH_INFO": "/unnamed"}, lambda *_: None).close()
+    face({"PATH_INFO": "/unnamed"}, lambda *_: None)
     face.monitor.take_snapshot(600)
     face.monitor.close()
 

@@ -41,7 +41,7 @@ from leakmw.background import native, switching
 from leakmw.records import Failure
 
 try:
-    from leakmw import _forking
+    from leakmw._forking import fork
 except ImportError:  # not built, or for a Python that it does not know
     FORGETS = False
 else:
@@ -234,7 +234,7 @@ def _fork(libc: ctypes.PyDLL, mark: Callable[[], object], interval: float) -> tu
         OSError: If there can be none.
     """
     if FORGETS:
-        return _forking.fork(mark)
+        return fork(mark)
     with _held_gil(interval):
         mark()
         started = time.perf_counter()
