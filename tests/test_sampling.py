@@ -64,7 +64,8 @@ def serve(face: Any, environ: dict[str, Any]) -> None:
     """Do what a server does with *environ*."""
     body = face(environ, lambda *_given: None)
     assert b"".join(body)
-    body.close()
+    if hasattr(body, "close"):
+        body.close()
 
 
 def rows(monitor: Monitor) -> list[Row]:
