@@ -44,8 +44,8 @@ def test_they_wait_longer_where_all_so_far_was_too_much(cost: float) -> None:
     """But not for ever."""
     pace = taken(AT_ONCE, cost)
     little, much = 1.01 * cost / SHARE, 1.01 * cost / LEAST_SHARE
-    assert not pace.affords(2 * OVERHEAD * little, little)
-    assert pace.affords(2 * OVERHEAD * much, much)
+    assert not pace.affords(3 * OVERHEAD * little, little)
+    assert pace.affords(3 * OVERHEAD * much, much)
 
 
 def test_a_snapshot_without_a_report_delays_none() -> None:
