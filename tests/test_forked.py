@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,22 +57,31 @@ def _shared() -> Iterator[mmap.mmap]:
         yield shared
 
 
-@pytest.fixture(name="busy")
-def _busy() -> Iterator[None]:
-    """Keep four threads computing, so that somebody always waits for the GIL."""
+@contextmanager
+def busy_with(step: Callable[[], object], number: int) -> Iterator[None]:
+    """Keep so many threads at a step, again and again."""
     stop = threading.Event()
 
     def work() -> None:
         while not stop.is_set():
-            sum(range(1000))
+            step()
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work) for _ in range(number)]
     for thread in threads:
         thread.start()
-    yield
-    stop.set()
-    for thread in threads:
-        thread.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.fixture(name="busy")
+def _busy() -> Iterator[None]:
+    """Keep four threads computing, so that somebody always waits for the GIL."""
+    with busy_with(lambda: sum(range(1000)), 4):
+        yield
 
 
 @pytest.mark.parametrize("size", [0, 1, 1 << 16, (1 << 20) + 1, 8 << 20])
@@ -112,26 +122,15 @@ def test_forks_of_a_large_process_all_succeed(busy: None) -> None:
 def test_one_child_is_enough_whoever_waits_for_the_gil() -> None:
     """Apps that often give the GIL up by themselves have asked for it back when a fork begins."""
     heap = [b"x" * (1 << 20) for _ in range(300)]  # so the fork takes longer than they wait
-    stop, marks = threading.Event(), []
+    marks: list[int] = []
 
-    def work() -> None:
-        while not stop.is_set():
-            sum(range(200))
-            os.stat("/")  # noqa: PTH116  # one call that gives it up, and nothing else
+    def step() -> None:
+        sum(range(200))
+        os.stat("/")  # noqa: PTH116  # one call that gives it up, and nothing else
 
-    threads = [threading.Thread(target=work) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    try:
-        with giving_way():
-            for _ in range(10):
-                forked.run(
-                    lambda: b"done", lambda: marks.append(1), seconds=60, memory_bytes=PLENTY
-                )
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
+    with busy_with(step, 2), giving_way():
+        for _ in range(10):
+            forked.run(lambda: b"done", lambda: marks.append(1), seconds=60, memory_bytes=PLENTY)
 
     assert len(marks) == 10
     assert len(heap) == 300
