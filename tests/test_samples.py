@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from leakmw.records import MAX_BIRTHS, Birth
 from leakmw.tracers.ownership import PACKAGE, Ownership
-from leakmw.tracers.samples import MOVED, RECORD, group, weigh
+from leakmw.tracers.samples import RECORD, group, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,18 +152,6 @@ def packed(samples: Sequence[tuple[int, int, int, Any, int]], cap: int = 100) ->
     )
     visits = [whose for _, _, _, whose, _ in samples]
     return group(records, visits, TREE.__getitem__, Ownership(), cap)
-
-
-def test_a_small_block_that_was_made_large_counts_where_it_lies() -> None:
-    """In the C heap; those that it stands for lie in Python's pools."""
-    one = RECORD.pack(4, 1, 100, 1000.0, 0)
-    moved = RECORD.pack(4, 1, 100, 1000.0, MOVED)
-    none = group(one, [None], TREE.__getitem__, Ownership())
-    some = group(moved, [None], TREE.__getitem__, Ownership())
-    assert none.large == (0.0, 0.0)
-    assert (some.large.bytes, some.large.variance) == (528.0, 0.0)
-    assert some.small == (none.small.bytes - 112, none.small.variance)
-    assert some.rows == none.rows
 
 
 def test_rows_are_told_apart_by_path_and_endpoint() -> None:

@@ -8,10 +8,9 @@
 
    What keeps the app safe, here where profilers crash:
 
-   - Allocations are hooked in PYMEM_DOMAIN_MEM and PYMEM_DOMAIN_OBJ only. Both are called with the
-     GIL held, so the GIL is the lock of all state below. Those of the raw domain are not: that
-     would mean to take the GIL inside malloc, which deadlocks native code. Its frees are, where
-     that spares the hook on all others; without the GIL they pass, as no sample is freed so.
+   - Only PYMEM_DOMAIN_MEM and PYMEM_DOMAIN_OBJ are hooked. Both are called with the GIL held, so
+     the GIL is the lock of all state below. The raw domain is not: hooking it would mean to take
+     the GIL inside malloc, which deadlocks native code.
    - Inside the hook nothing is allocated from Python, no Python code runs, and no object is
      deallocated: interpreter frames are read where they lie, as tracemalloc does; a reference that
      turns out to be the last one waits in `dropped` for a call from Python. Nothing therefore
@@ -52,9 +51,6 @@
 #include <internal/pycore_context.h>
 #include <internal/pycore_frame.h>
 #include <internal/pycore_pystate.h>
-#if PY_VERSION_HEX >= 0x030D0000
-#include <internal/pycore_pymem.h>
-#endif
 #endif
 
 #define MOST_SAMPLES (1u << 14)
@@ -67,12 +63,11 @@
 #define LEAST_INTERVAL 512.0
 #define MOST_INTERVAL (1024.0 * 1024 * 1024)
 #define FIRST_INTERVAL (128.0 * 1024)
-#define EARLY_NANOSECONDS 110000000u /* of sampling, for which a process starts with a larger */
-#define EARLY_FACTOR 6.5             /* budget: else a short life would not show a small leak */
+#define EARLY_NANOSECONDS 83000000u  /* of sampling, for which a process starts with a larger */
+#define EARLY_FACTOR 5               /* budget: else a short life would not show a small leak */
 #define SAMPLES_BETWEEN_LOOKS 256  /* at the CPU time that sampling has taken */
 #define TIMED 8u                   /* one in so many is timed: it takes as long as all else here */
 #define MOST_NANOSECONDS 5000u     /* believed of one sample: above, the thread was not running */
-#define LEAST_OF_MALLOC 513        /* bytes that Python's allocator asks malloc for */
 
 typedef struct {
     void *block;       /* NULL: the sample is free */
@@ -103,11 +98,8 @@ typedef struct {
     uint32_t birth;
     uint64_t size;
     double interval;
-    uint64_t marks;
+    uint64_t recyclable;
 } Record;
-
-#define RECYCLABLE 1u
-#define MOVED 2u
 
 static Sample samples[MOST_SAMPLES + 1];   /* 0 is none */
 static uint16_t slots[SLOTS];              /* the sample of a block, 0 for none */
@@ -126,24 +118,15 @@ static struct {
     double overhead;               /* share of CPU time to keep to; 0: the interval is fixed */
     uint64_t spent, cpu_seen, spent_seen;   /* nanoseconds */
     uint64_t taken, thinned, skipped;
-    size_t added;                  /* bytes that the live samples were made larger by */
     uint32_t live, ever_live, free_sample;          /* samples: how many, and one to be had */
     uint32_t in_use, ever_used, first_free;         /* the same of nodes */
     uint32_t dropped, window, since_look, untimed, beginnings;
     int frames;
     bool active, probing, reached;
-    void *probe;
 } state = {.window = 1};
 
-/* What a hook stands before. */
-typedef struct {
-    PyMemAllocatorEx below;
-    size_t least;   /* bytes asked for where a sample is taken */
-} Hook;
-
 static const PyMemAllocatorDomain domains[] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
-static Hook hooks[2];
-static PyMemAllocatorEx raw;
+static PyMemAllocatorEx allocators[2];   /* those below our hooks */
 
 static int64_t gap = INT64_MAX;    /* bytes until the next sample */
 
@@ -170,13 +153,13 @@ begin_spending(void)
 
 /* Count what has passed since *started* for all that were not timed, too. What a sample costs the
    app in caches grown cold shows after it and not within it: benchmarks/overhead.py finds all of it
-   to be 2.1 to 3.5 times of what is timed, so the most of that is counted. */
+   to be 2.1 to 3.5 times of what is timed. */
 static inline void
 spend(uint64_t started)
 {
     if (started != 0) {
         uint64_t elapsed = nanoseconds(CLOCK_MONOTONIC) - started;
-        state.spent += TIMED * 7 / 2 * (elapsed < MOST_NANOSECONDS ? elapsed : MOST_NANOSECONDS);
+        state.spent += TIMED * 8 / 3 * (elapsed < MOST_NANOSECONDS ? elapsed : MOST_NANOSECONDS);
     }
 }
 
@@ -413,24 +396,6 @@ counter_of(void *block)
     return &filter[((uintptr_t)block >> 6) % FILTER];
 }
 
-static void
-count(void *block)
-{
-    uint8_t *counter = counter_of(block);
-    if (*counter < UINT8_MAX) {
-        ++*counter;
-    }
-}
-
-static void
-uncount(void *block)
-{
-    uint8_t *counter = counter_of(block);
-    if (*counter < UINT8_MAX) {
-        --*counter;  /* a full one has lost count, and stays */
-    }
-}
-
 static uint32_t
 slot_of(void *block)
 {
@@ -448,20 +413,15 @@ find_slot(void *block)
     return i;
 }
 
-/* Return by how many bytes a sample was made larger than it was asked to be. */
-static size_t
-added_to(size_t size)
-{
-    const size_t least = hooks[1].least;
-    return size < least ? least - size : 0;
-}
-
 static void
 take_out(uint32_t i)
 {
     uint16_t number = slots[i];
     Sample gone = samples[number];
-    uncount(gone.block);
+    uint8_t *counter = counter_of(gone.block);
+    if (*counter < UINT8_MAX) {
+        --*counter;  /* a full one has lost count, and stays */
+    }
     for (uint32_t j = (i + 1) % SLOTS; slots[j] != 0; j = (j + 1) % SLOTS) {
         uint32_t wanted = slot_of(samples[slots[j]].block);
         if ((j - wanted) % SLOTS >= (j - i) % SLOTS) {
@@ -472,7 +432,6 @@ take_out(uint32_t i)
     slots[i] = 0;
     samples[number] = (Sample){.node = state.free_sample};
     state.free_sample = number;
-    state.added -= added_to(gone.size);
     state.live--;
     leave(gone.node);
     drop(gone.visit);
@@ -496,9 +455,11 @@ insert(Sample sample)
     samples[number] = sample;
     slots[i] = (uint16_t)number;
     nodes[sample.node].users++;
-    state.added += added_to(sample.size);
     state.live++;
-    count(sample.block);
+    uint8_t *counter = counter_of(sample.block);
+    if (*counter < UINT8_MAX) {
+        ++*counter;
+    }
 }
 
 /* Keep each sample with the chance that it would have had at the new interval. */
@@ -643,8 +604,7 @@ static void *Py_NO_INLINE
 chosen(void *block, size_t size, uint32_t birth)
 {
     if (state.probing) {
-        state.probe = block;
-        count(block);
+        state.reached = true;
         return block;
     }
     PyThreadState *thread = state.active ? our_thread() : NULL;
@@ -669,10 +629,6 @@ released(void *block)
     if (our_thread() == NULL) {
         return birth;
     }
-    if (state.probing) {
-        state.reached |= block == state.probe;
-        return birth;
-    }
     uint32_t i = find_slot(block);
     if (slots[i] != 0) {
         uint64_t started = begin_spending();
@@ -691,57 +647,36 @@ is_chosen(size_t size)
     return __builtin_expect((gap -= (int64_t)size) < 0, 0);
 }
 
-/* Return the bytes to ask the allocator below for, so that it asks malloc where it has to. */
-static size_t
-asked_for(const Hook *hook, size_t size)
-{
-    return size < hook->least ? hook->least : size;
-}
-
-static void *Py_NO_INLINE
-malloc_chosen(Hook *hook, size_t size)
-{
-    void *block = hook->below.malloc(hook->below.ctx, asked_for(hook, size));
-    return chosen(block, size, state.window);
-}
-
 static void *
-hook_malloc(void *context, size_t size)
+hook_malloc(void *below, size_t size)
 {
-    Hook *hook = context;
+    PyMemAllocatorEx *allocator = below;
     if (is_chosen(size)) {
-        return malloc_chosen(hook, size);
+        return chosen(allocator->malloc(allocator->ctx, size), size, state.window);
     }
-    return hook->below.malloc(hook->below.ctx, size);
-}
-
-static void *Py_NO_INLINE
-calloc_chosen(Hook *hook, size_t size)
-{
-    void *block = hook->below.calloc(hook->below.ctx, 1, asked_for(hook, size));
-    return chosen(block, size, state.window);
+    return allocator->malloc(allocator->ctx, size);
 }
 
 static void *
-hook_calloc(void *context, size_t count, size_t size)
+hook_calloc(void *below, size_t count, size_t size)
 {
-    Hook *hook = context;
+    PyMemAllocatorEx *allocator = below;
     if (is_chosen(count * size)) {
-        return calloc_chosen(hook, count * size);
+        void *block = allocator->calloc(allocator->ctx, count, size);
+        return chosen(block, count * size, state.window);
     }
-    return hook->below.calloc(hook->below.ctx, count, size);
+    return allocator->calloc(allocator->ctx, count, size);
 }
 
 static void *
-hook_realloc(void *context, void *old, size_t size)
+hook_realloc(void *below, void *old, size_t size)
 {
-    Hook *hook = context;
-    PyMemAllocatorEx *below = &hook->below;
+    PyMemAllocatorEx *allocator = below;
     bool chosen_now = is_chosen(size);
     if (__builtin_expect(!chosen_now && !*counter_of(old), 1)) {
-        return below->realloc(below->ctx, old, size);
+        return allocator->realloc(allocator->ctx, old, size);
     }
-    void *block = below->realloc(below->ctx, old, chosen_now ? asked_for(hook, size) : size);
+    void *block = allocator->realloc(allocator->ctx, old, size);
     /* a failed one leaves the old block as it was; the GIL is held, so nobody else has got it. What
        grows is as old as it was: else a buffer that grows at each request would never get older */
     uint32_t birth = block != NULL && old != NULL ? released(old) : state.window;
@@ -749,100 +684,46 @@ hook_realloc(void *context, void *old, size_t size)
 }
 
 static void Py_NO_INLINE
-free_sampled(PyMemAllocatorEx *below, void *block)
+free_sampled(PyMemAllocatorEx *allocator, void *block)
 {
     released(block);
-    below->free(below->ctx, block);
+    allocator->free(allocator->ctx, block);
 }
 
-static inline void
-free_below(PyMemAllocatorEx *below, void *block)
+static void
+hook_free(void *below, void *block)
 {
+    PyMemAllocatorEx *allocator = below;
     if (__builtin_expect(*counter_of(block), 0)) {
-        free_sampled(below, block);
+        free_sampled(allocator, block);
     } else {
-        below->free(below->ctx, block);
+        allocator->free(allocator->ctx, block);
     }
 }
 
-static void
-hook_free(void *context, void *block)
-{
-    free_below(&((Hook *)context)->below, block);
-}
-
-static void
-hook_raw_free(void *Py_UNUSED(context), void *block)
-{
-    free_below(&raw, block);
-}
-
-/* Say whether allocations of a domain, and their frees, come to us, from the top or from below
-   another tool. */
+/* Say whether allocations of a domain come to us, from the top or from below another tool. */
 static bool
 is_reached(int i)
 {
     int64_t kept = gap;
     state.probing = true;
-    state.probe = NULL;
     state.reached = false;
     gap = 0;
     void *block = i ? PyObject_Malloc(1) : PyMem_Malloc(1);
     i ? PyObject_Free(block) : PyMem_Free(block);
-    if (state.probe != NULL) {
-        uncount(state.probe);
-    }
     state.probing = false;
     gap = kept;
     return state.reached;
 }
 
-/* Say whether Python's own allocator of small objects is all there is. It takes each block of more
-   than 512 bytes from malloc, and gives back to the raw domain's free what it does not know as its
-   own. So if each sample is made that large, that free sees all of them, and those of all other
-   small blocks need no hook. It passes its context by, which may therefore be ours. Not in 3.11,
-   where a thread cannot tell whether it holds the GIL. */
-static bool
-is_plain(void)
-{
-#if !defined(LEAKMW_PUBLIC_FRAMES) && PY_VERSION_HEX >= 0x030C0000
-    const char *name = _PyMem_GetCurrentAllocatorName();
-    return name != NULL && strcmp(name, "pymalloc") == 0;
-#else
-    return false;
-#endif
-}
-
 static void
-hook_raw(void)
+hook(int i)
 {
-    PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &raw);
-    PyMemAllocatorEx ours = raw;  /* all but one pointer stays: threads may be in there */
-    ours.free = hook_raw_free;
-    PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &ours);
-}
-
-static void
-unhook_raw(void)
-{
-    PyMemAllocatorEx top;
-    PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &top);
-    if (top.free == hook_raw_free) {
-        PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &raw);
-    }
-}
-
-static void
-hook(int i, bool plain)
-{
-    is_reached(i);
-    if (state.probe == NULL) {
-        Hook *ours = &hooks[i];
-        PyMem_GetAllocator(domains[i], &ours->below);
-        ours->least = plain ? LEAST_OF_MALLOC : 0;
-        PyMemAllocatorEx top = {ours, hook_malloc, hook_calloc, hook_realloc,
-                                plain ? ours->below.free : hook_free};
-        PyMem_SetAllocator(domains[i], &top);
+    if (!is_reached(i)) {
+        PyMem_GetAllocator(domains[i], &allocators[i]);
+        PyMemAllocatorEx ours = {
+            &allocators[i], hook_malloc, hook_calloc, hook_realloc, hook_free};
+        PyMem_SetAllocator(domains[i], &ours);
     }
 }
 
@@ -852,7 +733,7 @@ unhook(int i)
     PyMemAllocatorEx top;
     PyMem_GetAllocator(domains[i], &top);
     if (top.malloc == hook_malloc) {
-        PyMem_SetAllocator(domains[i], &hooks[i].below);
+        PyMem_SetAllocator(domains[i], &allocators[i]);
     }
 }
 
@@ -915,12 +796,6 @@ is_recyclable(const Sample *one)
            Py_IS_TYPE(collected, &PyTuple_Type);
 }
 
-static uint64_t
-marks_of(const Sample *one, bool readable)
-{
-    return (readable && is_recyclable(one) ? RECYCLABLE : 0) | (added_to(one->size) ? MOVED : 0);
-}
-
 /* for Python */
 
 PyDoc_STRVAR(start_doc,
@@ -960,12 +835,8 @@ sampler_start(PyObject *Py_UNUSED(module), PyObject *args)
     state.since_look = 0;
     state.cpu_seen = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
     state.spent_seen = state.spent;
-    const bool plain = is_plain();
-    if (plain) {
-        hook_raw();
-    }
-    hook(0, plain);
-    hook(1, plain);
+    hook(0);
+    hook(1);
     state.active = true;
     draw_gap();
     Py_RETURN_NONE;
@@ -983,7 +854,6 @@ sampler_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     clear();
     unhook(0);
     unhook(1);
-    unhook_raw();
     Py_RETURN_NONE;
 }
 
@@ -992,9 +862,8 @@ PyDoc_STRVAR(read_doc,
 "Return all samples and begin a new window of births.\n\n"
 "Returns:\n"
 "    A string of records of 32 bytes in native order: node and birth (uint32), size (uint64) and\n"
-"    interval (double), and marks (uint64): 1 if Python recycles such objects, so that it may be\n"
-"    somebody else's by now, 2 if it was made larger to be seen when it is freed; and the visit of\n"
-"    each, or None. The nodes stay until release().\n");
+"    interval (double), and whether Python recycles such objects, so that it may be somebody\n"
+"    else's by now (uint64); and the visit of each, or None. The nodes stay until release().\n");
 
 static PyObject *
 sampler_read(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -1025,7 +894,7 @@ sampler_read(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
             continue;
         }
         *record++ = (Record){
-            one->node, one->birth, one->size, one->interval, marks_of(one, all_live)};
+            one->node, one->birth, one->size, one->interval, all_live && is_recyclable(one)};
         nodes[one->node].users++;
         PyObject *visit = one->visit == NULL ? Py_None : one->visit;
         PyTuple_SET_ITEM(visits, number++, Py_NewRef(visit));
@@ -1151,20 +1020,20 @@ PyDoc_STRVAR(figures_doc,
 "figures()\n--\n\n"
 "Return figures by name: whether allocations reach the hook (``reached``), the mean gap in bytes\n"
 "(``interval``), samples ``live``, ``taken``, ``thinned`` and ``skipped``, ``nodes`` in use, CPU\n"
-"``seconds`` spent, and ``bytes`` taken: static ones, and by how much samples were made larger.\n");
+"``seconds`` spent and static ``bytes``.\n");
 
 static PyObject *
 sampler_figures(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
-    size_t bytes = sizeof(samples) + sizeof(slots) + sizeof(nodes) + sizeof(buckets) +
-                   sizeof(paths) + sizeof(filter) + sizeof(dropped) + state.added;
+    Py_ssize_t bytes = sizeof(samples) + sizeof(slots) + sizeof(nodes) + sizeof(buckets) +
+                       sizeof(paths) + sizeof(filter) + sizeof(dropped);
     return Py_BuildValue(
         "{s:O,s:d,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
         "reached", state.active && is_reached(0) && is_reached(1) ? Py_True : Py_False,
         "interval", state.interval, "live", state.live,
         "taken", (unsigned long long)state.taken, "thinned", (unsigned long long)state.thinned,
         "skipped", (unsigned long long)state.skipped, "nodes", state.in_use,
-        "seconds", (double)state.spent * 1e-9, "bytes", (Py_ssize_t)bytes);
+        "seconds", (double)state.spent * 1e-9, "bytes", bytes);
 }
 
 /* Python tells of its pools only while nobody stands before its allocator of small objects. So for

@@ -19,16 +19,7 @@ if TYPE_CHECKING:
     """Returns the caller of a node, 0 for none, and its file, line and function."""
 
 RECORD = struct.Struct("=IIQdQ")
-"""One sample as the hook writes it: node, birth, size, interval, and marks."""
-
-RECYCLABLE = 1
-"""Marks objects that Python keeps when they die, to hand them out again."""
-
-MOVED = 2
-"""Marks a small block that the hook has made a large one, to see when it is freed."""
-
-MOVED_BYTES = 513
-"""What the hook asks for in its place, so that it lies in the C heap."""
+"""One sample as the hook writes it: node, birth, size, interval, and whether it is recyclable."""
 
 
 class Weighted(NamedTuple):
@@ -68,10 +59,6 @@ class Weight(NamedTuple):
     variance: float
 
 
-ITSELF = Weight(0.0, 1.0, 0.0)
-"""Of the one block that was sampled."""
-
-
 def weigh(size: int, interval: float) -> Weight:
     """Return what a sample stands for.
 
@@ -109,7 +96,7 @@ def group(
     totals: dict[tuple[Any, ...], _Total] = {}
     own_bytes, window = 0.0, 0
     large, small = _Known(), _Known()
-    for (node, birth, size, interval, marks), visit in zip(
+    for (node, birth, size, interval, recyclable), visit in zip(
         RECORD.iter_unpack(records), visits, strict=True
     ):
         weight = weigh(size, interval)
@@ -118,9 +105,6 @@ def group(
             large.add(chunk, weight)
         else:
             small.add(pool_bytes(size), weight)
-            if marks & MOVED:
-                small.add(-pool_bytes(size), ITSELF)
-                large.add(chunk_bytes(MOVED_BYTES), ITSELF)
         known = tracebacks.of(node)
         if known is None:
             own_bytes += weight.bytes
@@ -129,7 +113,7 @@ def group(
         tally = None if visit is None else visit.endpoint
         endpoint = None if tally is None else tally.name
         in_visit = True if visit is not None else through_face
-        key = path, endpoint, in_visit, bool(marks & RECYCLABLE)
+        key = path, endpoint, in_visit, bool(recyclable)
         total = totals.get(key)
         if total is None:
             total = totals[key] = _Total(own=ownership.own(path[-1].file))
