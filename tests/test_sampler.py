@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import ctypes
 import gc
 import math
 import os
@@ -174,6 +175,81 @@ def test_what_is_freed_is_forgotten() -> None:
         figures = _sampler.figures()
         assert figures["live"] <= alive - 450
         assert figures["nodes"] <= nodes + 50
+
+
+@pytest.mark.parametrize("size", [40, 512, 513, 5000])
+def test_what_is_freed_or_moved_is_seen_whatever_its_size(size: int) -> None:
+    """Small blocks lie in Python's own allocator, unless they are sampled."""
+    visit = Visit()
+    with sampled(64):
+        with visiting(visit):
+            kept = [bytearray(size) for _ in range(500)]
+        assert live(visit, of=size + 1)[0] == pytest.approx(500 * (size + 1), rel=0.25)
+        for one in kept:
+            one.extend(one)
+        assert live(visit, of=size + 1)[0] == 0
+        alive = _sampler.figures()["live"]
+        kept.clear()
+        assert _sampler.figures()["live"] <= alive - 450
+
+
+FREED_LATER = """
+from contextvars import ContextVar
+from leakmw.tracers import _sampler
+
+def begin():
+    _sampler.start(ContextVar("v", default=None), object(), 32, 0.0, 16.0, 1)
+
+begin()
+kept = [bytearray(50) for _ in range(10_000)]
+_sampler.stop()
+for one in kept[::2]:
+    one.extend(one)
+del kept[::3]
+begin()
+kept += [bytearray(50) for _ in range(10_000)]
+records, _ = _sampler.read()
+_sampler.release(records)
+kept.clear()
+print(len(records) > 32 * 5_000, _sampler.figures()["live"] < 100, _sampler.figures()["reached"])
+"""
+
+
+@pytest.mark.parametrize("allocator", ["default", "debug", "malloc", "pymalloc_debug"])
+def test_whatever_allocates_gets_back_what_it_gave(allocator: str) -> None:
+    """Also what was sampled once and outlives that."""
+    done = ended(FREED_LATER, PYTHONMALLOC=allocator)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "True True True\n")
+
+
+def test_the_raw_domain_is_free_without_the_lock() -> None:
+    """Threads without the GIL allocate and free beside all that is sampled."""
+    library = ctypes.CDLL(None)  # releases the GIL around each call
+    library.PyMem_RawMalloc.restype = ctypes.c_void_p
+    done = threading.Event()
+
+    def allocate() -> None:
+        while not done.is_set():
+            held = [library.PyMem_RawMalloc(ctypes.c_size_t(number)) for number in range(200)]
+            for one in held:
+                library.PyMem_RawFree(ctypes.c_void_p(one))
+
+    visit = Visit()
+    with sampled(64):
+        threads = [threading.Thread(target=allocate) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            for _ in range(50):
+                with visiting(visit):
+                    kept = [bytes(number) for number in range(300)]
+                assert live(visit)[0] > 0
+                del kept
+                assert live(visit, of=250)[0] == 0
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
 
 
 def test_a_visit_is_kept_as_long_as_its_samples_and_no_longer() -> None:
@@ -627,10 +703,14 @@ def test_a_tracemalloc_that_was_there_before_takes_the_hook_with_it() -> None:
     assert not _sampler.figures()["reached"]
 
 
-def ended(script: str) -> subprocess.CompletedProcess[str]:
+def ended(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a Python of its own."""
     return subprocess.run(
-        [sys.executable, "-X", "dev", "-c", script], capture_output=True, text=True, check=False
+        [sys.executable, *([] if variables else ["-X", "dev"]), "-c", script],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | variables,
     )
 
 
