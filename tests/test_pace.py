@@ -24,7 +24,7 @@ def test_the_first_snapshots_may_cost_what_they_do() -> None:
     assert taken(AT_ONCE - 1, cost=10.0).affords(100.0, 100.0)
 
 
-@pytest.mark.parametrize(("workers", "at_once"), [(1, AT_ONCE), (16, LEAST_AT_ONCE)])
+@pytest.mark.parametrize(("workers", "at_once"), [(2, AT_ONCE // 2), (16, LEAST_AT_ONCE)])
 def test_many_workers_need_fewer_of_them_each(workers: int, at_once: int) -> None:
     """As their windows add up; but a few each of them needs."""
     assert taken(at_once - 1, cost=10.0).affords(100.0, 100.0, workers)

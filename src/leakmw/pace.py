@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from leakmw.records import Growth
 
-AT_ONCE = 6
-"""Snapshots that are taken whatever they cost: a leak that begins with the app is
-suspected by then, and so they go on."""
+AT_ONCE = 12
+"""Snapshots that are taken whatever they cost: a leak that begins with the app is one by then."""
 
 LEAST_AT_ONCE = 4
 """The same of one of many workers: their windows add up."""
