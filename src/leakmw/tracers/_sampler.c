@@ -63,8 +63,8 @@
 #define LEAST_INTERVAL 512.0
 #define MOST_INTERVAL (1024.0 * 1024 * 1024)
 #define FIRST_INTERVAL (128.0 * 1024)
-#define EARLY_NANOSECONDS 110000000u /* of sampling, for which a process starts with a larger */
-#define EARLY_FACTOR 6.5             /* budget: else a short life would not show a small leak */
+#define EARLY_NANOSECONDS 83000000u  /* of sampling, for which a process starts with a larger */
+#define EARLY_FACTOR 5               /* budget: else a short life would not show a small leak */
 #define SAMPLES_BETWEEN_LOOKS 256  /* at the CPU time that sampling has taken */
 #define TIMED 8u                   /* one in so many is timed: it takes as long as all else here */
 #define MOST_NANOSECONDS 5000u     /* believed of one sample: above, the thread was not running */
@@ -153,13 +153,13 @@ begin_spending(void)
 
 /* Count what has passed since *started* for all that were not timed, too. What a sample costs the
    app in caches grown cold shows after it and not within it: benchmarks/overhead.py finds all of it
-   to be 2.1 to 3.5 times of what is timed, so the most of that is counted. */
+   to be 2.1 to 3.5 times of what is timed. */
 static inline void
 spend(uint64_t started)
 {
     if (started != 0) {
         uint64_t elapsed = nanoseconds(CLOCK_MONOTONIC) - started;
-        state.spent += TIMED * 7 / 2 * (elapsed < MOST_NANOSECONDS ? elapsed : MOST_NANOSECONDS);
+        state.spent += TIMED * 8 / 3 * (elapsed < MOST_NANOSECONDS ? elapsed : MOST_NANOSECONDS);
     }
 }
 
