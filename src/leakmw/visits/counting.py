@@ -172,11 +172,5 @@ class Counting:
         raise NotImplementedError
 
     def failed(self, where: str, error: BaseException) -> None:
-        """Count an error of leakmw's own and have it said once.
-
-        Args:
-            where: The step that failed.
-
-            error: What it raised; only its type and place are kept.
-        """
+        """Count an error of leakmw's own."""
         raise NotImplementedError
