@@ -13,12 +13,12 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
+from tests.busy import busy_with
 from tests.c_library import Old, refuse_to_fork
 
 from leakmw import forked
@@ -55,26 +55,6 @@ def _shared() -> Iterator[mmap.mmap]:
     """Return memory that a child shares with its parent."""
     with mmap.mmap(-1, 16) as shared:
         yield shared
-
-
-@contextmanager
-def busy_with(step: Callable[[], object], number: int) -> Iterator[None]:
-    """Keep so many threads at a step, again and again."""
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.is_set():
-            step()
-
-    threads = [threading.Thread(target=work) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join()
 
 
 @pytest.fixture(name="busy")

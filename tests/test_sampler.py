@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.busy import busy_with
 
 from leakmw.tracers import sampling
 from leakmw.tracers.samples import RECORD, weigh
@@ -179,7 +180,7 @@ def test_what_is_freed_is_forgotten() -> None:
 
 @pytest.mark.parametrize("size", [40, 512, 513, 5000])
 def test_what_is_freed_or_moved_is_seen_whatever_its_size(size: int) -> None:
-    """Small blocks lie in Python's own allocator, unless they are sampled."""
+    """Small blocks lie in Python's own allocator, those of more than 512 bytes in that of C."""
     visit = Visit()
     with sampled(64):
         with visiting(visit):
@@ -226,30 +227,20 @@ def test_the_raw_domain_is_free_without_the_lock() -> None:
     """Threads without the GIL allocate and free beside all that is sampled."""
     library = ctypes.CDLL(None)  # releases the GIL around each call
     library.PyMem_RawMalloc.restype = ctypes.c_void_p
-    done = threading.Event()
 
     def allocate() -> None:
-        while not done.is_set():
-            held = [library.PyMem_RawMalloc(ctypes.c_size_t(number)) for number in range(200)]
-            for one in held:
-                library.PyMem_RawFree(ctypes.c_void_p(one))
+        held = [library.PyMem_RawMalloc(ctypes.c_size_t(number)) for number in range(200)]
+        for one in held:
+            library.PyMem_RawFree(ctypes.c_void_p(one))
 
     visit = Visit()
-    with sampled(64):
-        threads = [threading.Thread(target=allocate) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        try:
-            for _ in range(50):
-                with visiting(visit):
-                    kept = [bytes(number) for number in range(300)]
-                assert live(visit)[0] > 0
-                del kept
-                assert live(visit, of=250)[0] == 0
-        finally:
-            done.set()
-            for thread in threads:
-                thread.join()
+    with sampled(64), busy_with(allocate, 4):
+        for _ in range(50):
+            with visiting(visit):
+                kept = [bytes(number) for number in range(300)]
+            assert live(visit)[0] > 0
+            del kept
+            assert live(visit, of=250)[0] == 0
 
 
 def test_a_visit_is_kept_as_long_as_its_samples_and_no_longer() -> None:
@@ -706,7 +697,7 @@ def test_a_tracemalloc_that_was_there_before_takes_the_hook_with_it() -> None:
 def ended(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a script in a Python of its own."""
     return subprocess.run(
-        [sys.executable, *([] if variables else ["-X", "dev"]), "-c", script],
+        [sys.executable, "-X", "dev", "-c", script],
         capture_output=True,
         text=True,
         check=False,
@@ -823,18 +814,13 @@ def test_the_interpreter_ends_while_it_samples() -> None:
 
 def test_starting_reading_and_ending_race_with_all_that_allocates() -> None:
     """Threads allocate, free and end, and nothing is lost or freed twice."""
-    done = threading.Event()
 
     def allocate() -> None:
-        while not done.is_set():
-            kept = [bytearray(number) for number in range(300)]
-            for one in kept:
-                one.extend(b"x" * 50)
+        kept = [bytearray(number) for number in range(300)]
+        for one in kept:
+            one.extend(b"x" * 50)
 
-    threads = [threading.Thread(target=allocate) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    try:
+    with busy_with(allocate, 4):
         for seed in range(100):
             _sampler.start(VISIT, OURS, 32, 0.0, 256.0, seed)
             for _ in range(5):
@@ -842,10 +828,6 @@ def test_starting_reading_and_ending_race_with_all_that_allocates() -> None:
                 sum(1 for _ in RECORD.iter_unpack(records))
                 _sampler.release(records)
             _sampler.stop()
-    finally:
-        done.set()
-        for thread in threads:
-            thread.join()
     assert _sampler.figures()["live"] == 0
     assert _sampler.figures()["nodes"] == 0
 
