@@ -1,9 +1,11 @@
 """How many requests a leak takes until the report suspects it, at default settings.
 
-python benchmarks/detection.py [--bytes 1024 100] [--runs 5] [--settings '{"every": 500}']
+python benchmarks/detection.py [--bytes 1024 100] [--after 0] [--runs 5]
+    [--settings '{"every": 500}']
 
 A Flask app makes the same page at three endpoints, and one of them keeps some bytes of each
-request. Requests come at random. Each run is a process of its own.
+request, from the first on or after so many that kept nothing. Requests come at random. Each run is
+a process of its own.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import random
 import subprocess
 import sys
 from itertools import count
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from figures import Spread, machine, table
@@ -33,8 +36,8 @@ def keep(kept: list[bytes], size: int) -> None:
     kept.append(bytes(size - sys.getsizeof(b"")))
 
 
-def app_that_leaks(size: int) -> Any:
-    """Return a Flask app with one leaking endpoint."""
+def app_that_leaks(size: int, begun: Event | None = None) -> Any:
+    """Return a Flask app with one endpoint that leaks, from the first request on or once told."""
     from catalog import page
     from flask import Flask
 
@@ -42,7 +45,8 @@ def app_that_leaks(size: int) -> Any:
     kept: list[bytes] = []
 
     def leak() -> str:
-        keep(kept, size)
+        if begun is None or begun.is_set():
+            keep(kept, size)
         return page()
 
     app.add_url_rule("/leak", view_func=leak)
@@ -59,26 +63,31 @@ def suspected(monitor: Monitor) -> list[tuple[str, str]]:
     return [(one.endpoint, str(one.site and one.site.function)) for one in growths]
 
 
-def run(size: int, seed: int, settings: dict[str, Any]) -> tuple[int, list[tuple[str, str]]]:
+def run(
+    size: int, seed: int, after: int, settings: dict[str, Any]
+) -> tuple[int, list[tuple[str, str]]]:
     """Return the requests of the leaking endpoint until it was suspected, and what else was."""
     from werkzeug.test import EnvironBuilder
 
     from leakmw.wsgi import LeakMiddleware
 
-    face = LeakMiddleware(app_that_leaks(size), store="memory", **settings)
+    begun = Event()
+    face = LeakMiddleware(app_that_leaks(size, begun), store="memory", **settings)
     chance = random.Random(seed)  # noqa: S311  # no secret
     paths = ("/leak", *HEALTHY)
     environs = {path: EnvironBuilder(path).get_environ() for path in paths}
     leaked = 0
     for number in count(1):
         path = chance.choice(paths)
-        leaked += path == "/leak"
+        if number > after:
+            begun.set()
+            leaked += path == "/leak"
         body: Any = face(dict(environs[path]), _start_response)
         list(body)
         body.close()
         if number % LOOK_EVERY == 0:
             found = suspected(face.monitor)
-            if (LEAKING, LINE_OF) in found or number > MOST_REQUESTS:
+            if (LEAKING, LINE_OF) in found or number > after + MOST_REQUESTS:
                 break
     face.monitor.close()
     return leaked, [one for one in found if one != (LEAKING, LINE_OF)]
@@ -88,11 +97,12 @@ def _start_response(*_: Any) -> Any:
     return None
 
 
-def runs(size: int, number: int, settings: str) -> tuple[str, ...]:
+def runs(size: int, number: int, after: int, settings: str) -> tuple[str, ...]:
     """Return a row of the table."""
     needed, wrong = [], 0
     for seed in range(number):
-        command = [sys.executable, __file__, "--one", str(size), str(seed), "--settings", settings]
+        one = ("--one", str(size), str(seed), "--after", str(after), "--settings", settings)
+        command = [sys.executable, __file__, *one]
         said = json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
         needed.append(said[0])
         wrong += len(said[1])
@@ -103,6 +113,7 @@ def main() -> None:
     """Print the table, or one run's outcome as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bytes", type=int, nargs="*", default=[1024, 100])
+    parser.add_argument("--after", type=int, default=0, help="requests before the leak begins")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--settings", default="{}", help="leakmw's, as JSON")
     parser.add_argument("--one", type=int, nargs=2, help=argparse.SUPPRESS)
@@ -110,10 +121,11 @@ def main() -> None:
     if options.one:
         sys.path.insert(0, str(APPS))
         size, seed = options.one
-        print(json.dumps(run(size, seed, json.loads(options.settings))))
+        print(json.dumps(run(size, seed, options.after, json.loads(options.settings))))
         return
-    rows = [runs(size, options.runs, options.settings) for size in options.bytes]
-    print(f"{options.runs} runs each, settings {options.settings}. {machine()}\n")
+    rows = [runs(size, options.runs, options.after, options.settings) for size in options.bytes]
+    begin = f"the leak begins after {options.after:,} requests"
+    print(f"{options.runs} runs each, {begin}, settings {options.settings}. {machine()}\n")
     print(
         table(("a request leaks", "requests of the endpoint", "at most", "others suspected"), rows)
     )

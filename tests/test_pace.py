@@ -21,7 +21,9 @@ def taken(times: int, cost: float) -> Pace:
 
 def test_the_first_snapshots_may_cost_what_they_do() -> None:
     """A leak that begins with the app is told by them."""
+    assert taken(AT_ONCE - 1, cost=10.0).begins()
     assert taken(AT_ONCE - 1, cost=10.0).affords(100.0, 100.0)
+    assert not taken(AT_ONCE, cost=10.0).begins()
 
 
 @pytest.mark.parametrize(("workers", "at_once"), [(2, AT_ONCE // 2), (16, LEAST_AT_ONCE)])

@@ -485,6 +485,39 @@ def test_a_large_share_stays_within_the_budget() -> None:
         _sampler.stop()
 
 
+def interval_at(part: float) -> float:
+    """Return the interval that the same work comes to with a part of the budget."""
+    _sampler.ease(part)
+    for _ in range(2000):
+        assert [bytes(number) for number in range(1000)]
+    return _sampler.figures()["interval"]
+
+
+def test_with_a_part_of_the_budget_fewer_are_sampled() -> None:
+    """Until told otherwise, or begun anew."""
+    _sampler.start(VISIT, OURS, 32, 0.02, 512.0, 1)
+    try:
+        early = _sampler.figures()["seconds"]
+        while _sampler.figures()["seconds"] < early + 0.1:  # a process begins with more
+            interval_at(1.0)
+        assert interval_at(0.1) > 2 * interval_at(1.0)
+    finally:
+        _sampler.stop()
+    with sampled():
+        assert _sampler.figures()["part"] == 1
+
+
+@pytest.mark.parametrize("part", [0.0, -1.0, 1.1, math.nan])
+def test_a_part_is_above_0_and_at_most_1(part: float) -> None:
+    """What it was stays."""
+    with sampled():
+        with pytest.raises(ValueError, match="above 0 and at most 1"):
+            _sampler.ease(part)
+        with pytest.raises(TypeError):
+            _sampler.ease("half")  # type: ignore[arg-type]
+        assert _sampler.figures()["part"] == 1
+
+
 def shared_helper(kept: list[bytes]) -> None:
     """Allocate for whoever calls."""
     kept.extend(blocks(*[700] * 10))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from leakmw import asgi, wsgi
+from leakmw.pace import AT_ONCE, CALM_PART
 from leakmw.records import BACKGROUND, Verdict
 from leakmw.settings import SettingsError
 from leakmw.tracers import sampling, windows
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 if sampling.unavailable():
     pytest.skip("the extension is not built", allow_module_level=True)
+
+from leakmw.tracers import _sampler
 
 KEPT: list[object] = []
 NEVER = 10**9
@@ -243,6 +246,38 @@ def test_threads_of_the_apps_own_are_in_the_background() -> None:
     grown = {growth.endpoint: growth.bytes for growth in report.endpoints}
     assert grown[BACKGROUND] > 100_000
     assert abs(grown["GET /a"]) < 40_000
+
+
+def part_after(face: Any, windows: int, path: str) -> float:
+    """Return the part of the budget in use after so many snapshots, fifty requests apart."""
+    for _ in range(windows):
+        for _ in range(50):
+            ask(face, path)
+        face.monitor.take_snapshot(60)
+    return _sampler.figures()["part"]
+
+
+def test_while_nothing_grows_samples_take_half_of_their_budget() -> None:
+    """Once the first snapshots are taken; all of it again as soon as something does."""
+    face = wsgi.LeakMiddleware(wsgi_app, every=NEVER, engine="sampling", sample_bytes=512)
+    assert part_after(face, AT_ONCE - 1, "/quiet") == 1
+    assert part_after(face, 1, "/quiet") == CALM_PART
+    assert part_after(face, 8, "/leak") == 1
+    face.monitor.close()
+
+
+def test_an_app_with_a_leak_has_the_whole_budget_for_its_process() -> None:
+    """Also where another one in it is calm, until the first has gone."""
+    calm = wsgi.LeakMiddleware(wsgi_app, every=NEVER, engine="sampling", sample_bytes=512)
+    leaking = wsgi.LeakMiddleware(wsgi_app, every=NEVER, engine="sampling", sample_bytes=512)
+    watched(calm)
+    assert part_after(leaking, 8, "/leak") == 1
+    assert part_after(calm, AT_ONCE, "/quiet") == 1
+    leaking.monitor.close()
+    while _sampler.figures()["part"] == 1:  # until its thread has ended
+        time.sleep(0.01)
+    assert _sampler.figures()["part"] == CALM_PART
+    calm.monitor.close()
 
 
 def test_two_apps_in_one_process_share_the_hook() -> None:

@@ -1,4 +1,4 @@
-"""How often snapshots can be afforded where nothing grows."""
+"""How often snapshots and samples are taken where nothing grows."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ pays for its first snapshots with later ones that it puts off."""
 
 LEAST_SHARE = 0.0005
 """Part of it that they may take even then."""
+
+CALM_PART = 0.5
+"""Part of what samples may cost that they do from then on, while nothing is found to grow. What
+begins to grow is found as surely, only later, and has all of it as soon as it is suspected."""
 
 LEAST_PRESSING = 10.0
 """Bytes per request by which a suspect must grow to have more snapshots taken than are affordable.
@@ -63,6 +67,14 @@ class Pace:
         """Its report is made."""
         self._cost = own - self._began
 
+    def begins(self, workers: int = 1) -> bool:
+        """Say whether snapshots are taken whatever they cost.
+
+        Args:
+            workers: Those that take snapshots side by side, this one included.
+        """
+        return self._taken < max(LEAST_AT_ONCE, AT_ONCE // workers)
+
     def affords(self, used: float, process: float, workers: int = 1) -> bool:
         """Say whether another one can be afforded by now.
 
@@ -73,7 +85,7 @@ class Pace:
 
             workers: Those that take snapshots side by side, this one included.
         """
-        if self._taken < max(LEAST_AT_ONCE, AT_ONCE // workers):
+        if self.begins(workers):
             return True
         share = SHARE if used <= self._most * process else LEAST_SHARE
         return self._cost <= share * (process - self._process)

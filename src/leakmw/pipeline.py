@@ -15,7 +15,7 @@ from leakmw.analysis.growths import analyse, compare
 from leakmw.fleet import Fleet, profile
 from leakmw.heap.pauses import Pauses
 from leakmw.looking import Looking, views
-from leakmw.pace import Pace
+from leakmw.pace import CALM_PART, Pace
 from leakmw.records import Snapshot
 from leakmw.report.events import Events
 from leakmw.reporting import Reporting
@@ -94,7 +94,8 @@ class Pipeline:
         self._pauses = Pauses(visit if sampled else None, ours)
         self._glances = Glances()
         # what was asked for is kept to
-        self._pace = Pace(settings.overhead) if settings.every == EVERY else None
+        self._waits = settings.every == EVERY
+        self._pace = Pace(settings.overhead)
         self._number = 0
 
     def start(self) -> None:
@@ -117,8 +118,7 @@ class Pipeline:
         Raises:
             SnapshotError: If the tracer cannot take one now.
         """
-        if self._pace:
-            self._pace.begin(self._spent(), time.process_time())
+        self._pace.begin(self._spent(), time.process_time())
         endpoints = self._endpoints
         number, name = self._number + 1, uuid.uuid4().hex[:12]
         moment = _Moment(endpoints, in_flight, self._meters.c_heap)
@@ -174,7 +174,7 @@ class Pipeline:
         if visits < max(1, self._window, self._tracer.least_visits):
             return False
         return (
-            self._pace is None
+            not self._waits
             or self._pace.affords(*self._used(), self.fleet.size)
             or self._reporting.in_question
         )
@@ -188,8 +188,9 @@ class Pipeline:
             wanted: Whether somebody waits for it.
         """
         self._reporting.report(last, wanted=wanted)
-        if self._pace:
-            self._pace.end(self._spent())
+        self._pace.end(self._spent())
+        calm = self._reporting.calm and not self._pace.begins(self.fleet.size)
+        self._tracer.ease(CALM_PART if calm else 1.0)
 
     def tick(self, *, asked: bool) -> None:
         """Speak to other workers, about once in a second.

@@ -938,6 +938,9 @@ class Tracer(Protocol):
     def stop(self) -> None:
         """Stop what this tracer itself started, nothing else."""
 
+    def ease(self, part: float) -> None:
+        """Keep to so much of its budget, above 0 and at most 1, until told otherwise."""
+
     def trace(
         self,
         views: frozenset[str],

@@ -80,6 +80,11 @@ class Reporting:
         found = [one for one in self._found if one.verdict is Verdict.SUSPECT]
         return any(presses(one.growth) for one in (*found, *suspected))
 
+    @property
+    def calm(self) -> bool:
+        """Whether nothing is known, of any worker, that grows without end or may do so."""
+        return not self._fleet.known and not any(one.grows for one in self._found)
+
     def report(self, last: Snapshot, *, wanted: bool = False) -> None:
         """Report on this worker, and on all of them if it is its turn.
 

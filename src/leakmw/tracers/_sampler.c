@@ -116,6 +116,7 @@ static struct {
     uint64_t random;
     double interval, least;        /* mean gap now, and the smallest that the tables bear */
     double overhead;               /* share of CPU time to keep to; 0: the interval is fixed */
+    double part;                   /* of that share, which is used for now */
     uint64_t spent, cpu_seen, spent_seen;   /* nanoseconds */
     uint64_t taken, thinned, skipped;
     uint32_t live, ever_live, free_sample;          /* samples: how many, and one to be had */
@@ -497,7 +498,7 @@ look_at_cost(void)
         state.least /= 2;
     }
     /* by its root: a look at few samples says little, and samples of unlike weight say less */
-    double budget = state.overhead * (state.spent < EARLY_NANOSECONDS ? EARLY_FACTOR : 1);
+    double budget = state.overhead * (state.spent < EARLY_NANOSECONDS ? EARLY_FACTOR : state.part);
     double factor = sqrt(share / budget);
     factor = factor < 0.5 ? 0.5 : factor > 2 ? 2 : factor;
     double interval = state.interval * factor;
@@ -829,6 +830,7 @@ sampler_start(PyObject *Py_UNUSED(module), PyObject *args)
     Py_XSETREF(state.ignored, Py_NewRef(ignored));
     state.frames = frames < 1 ? 1 : frames > MOST_FRAMES ? MOST_FRAMES : frames;
     state.overhead = overhead;
+    state.part = 1;
     state.interval = interval;
     state.least = LEAST_INTERVAL;
     state.random = seed;
@@ -854,6 +856,25 @@ sampler_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     clear();
     unhook(0);
     unhook(1);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(ease_doc,
+"ease(part)\n--\n\n"
+"Use so much of the share of CPU time, above 0 and at most 1, until told otherwise or begun anew.\n");
+
+static PyObject *
+sampler_ease(PyObject *Py_UNUSED(module), PyObject *part)
+{
+    double value = PyFloat_AsDouble(part);
+    if (PyErr_Occurred()) {
+        return NULL;
+    }
+    if (!(value > 0 && value <= 1)) {
+        PyErr_Format(PyExc_ValueError, "a part is above 0 and at most 1, and not %R", part);
+        return NULL;
+    }
+    state.part = value;
     Py_RETURN_NONE;
 }
 
@@ -1019,8 +1040,8 @@ sampler_birth(PyObject *Py_UNUSED(module), PyObject *object)
 PyDoc_STRVAR(figures_doc,
 "figures()\n--\n\n"
 "Return figures by name: whether allocations reach the hook (``reached``), the mean gap in bytes\n"
-"(``interval``), samples ``live``, ``taken``, ``thinned`` and ``skipped``, ``nodes`` in use, CPU\n"
-"``seconds`` spent and static ``bytes``.\n");
+"(``interval``), the ``part`` of the budget in use, samples ``live``, ``taken``, ``thinned`` and\n"
+"``skipped``, ``nodes`` in use, CPU ``seconds`` spent and static ``bytes``.\n");
 
 static PyObject *
 sampler_figures(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -1028,9 +1049,9 @@ sampler_figures(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     Py_ssize_t bytes = sizeof(samples) + sizeof(slots) + sizeof(nodes) + sizeof(buckets) +
                        sizeof(paths) + sizeof(filter) + sizeof(dropped);
     return Py_BuildValue(
-        "{s:O,s:d,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
+        "{s:O,s:d,s:d,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
         "reached", state.active && is_reached(0) && is_reached(1) ? Py_True : Py_False,
-        "interval", state.interval, "live", state.live,
+        "interval", state.interval, "part", state.part, "live", state.live,
         "taken", (unsigned long long)state.taken, "thinned", (unsigned long long)state.thinned,
         "skipped", (unsigned long long)state.skipped, "nodes", state.in_use,
         "seconds", (double)state.spent * 1e-9, "bytes", bytes);
@@ -1095,6 +1116,7 @@ sampler_pools(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 static PyMethodDef methods[] = {
     {"start", sampler_start, METH_VARARGS, start_doc},
     {"stop", sampler_stop, METH_NOARGS, stop_doc},
+    {"ease", sampler_ease, METH_O, ease_doc},
     {"read", sampler_read, METH_NOARGS, read_doc},
     {"release", sampler_release, METH_O, release_doc},
     {"frame", sampler_frame, METH_O, frame_doc},

@@ -100,6 +100,9 @@ class ExactTracer:
             self._started = False
             tracemalloc.stop()
 
+    def ease(self, part: float) -> None:
+        """Do nothing: tracemalloc has no budget."""
+
     def births(self, wanted: Wanted, views: frozenset[str]) -> Births:
         """Return what tells whose an object is, by its traceback.
 

@@ -46,27 +46,36 @@ class _Hook:
     def __init__(self) -> None:
         self.starts = 0
         self._pid = 0
-        self._users = 0
+        self._parts: dict[int, float] = {}
 
-    def join(self, begin: Callable[[], None]) -> None:
-        """Begin sampling unless this process does."""
+    def join(self, user: object, begin: Callable[[], None]) -> None:
+        """Begin sampling for *user* unless this process does."""
         if self._pid != process.pid:  # a forked child inherits its parent's samples
-            self._pid, self._users = process.pid, 0
-        if self._users == 0:
+            self._pid, self._parts = process.pid, {}
+        if not self._parts:
             self.renew(begin)
-        self._users += 1
+        self._parts[id(user)] = 1.0
 
     def renew(self, begin: Callable[[], None]) -> None:
         """Begin sampling anew."""
         begin()
         self.starts += 1
 
-    def leave(self) -> None:
+    def ease(self, user: object, part: float) -> None:
+        """Keep to a part of the budget for *user*, or more if another one needs it."""
+        self._parts[id(user)] = part
+        self._keep_to_most()
+
+    def leave(self, user: object) -> None:
         """End sampling when nobody needs it any more."""
-        if self._pid == process.pid:
-            self._users -= 1
-            if self._users == 0:
+        if self._pid == process.pid and self._parts.pop(id(user), None) is not None:
+            if self._parts:
+                self._keep_to_most()
+            else:
                 _sampler.stop()
+
+    def _keep_to_most(self) -> None:
+        _sampler.ease(max(self._parts.values()))
 
 
 _hook = _Hook()
@@ -114,14 +123,22 @@ class SamplingTracer:
     def start(self) -> None:
         """Begin sampling, unless this process does already."""
         if not self._started:
-            _hook.join(self._begin)
+            _hook.join(self, self._begin)
             self._started = True
 
     def stop(self) -> None:
         """Stop sampling if no other tracer in this process needs it."""
         if self._started:
             self._started = False
-            _hook.leave()
+            _hook.leave(self)
+
+    def ease(self, part: float) -> None:
+        """Keep to so much of the budget, above 0 and at most 1, until told otherwise.
+
+        A fixed interval stays as it is.
+        """
+        if self._started:
+            _hook.ease(self, part)
 
     def engine(self) -> Engine:
         """Describe the tracer."""

@@ -95,6 +95,9 @@ class WindowedTracer:
     def stop(self) -> None:
         """Do nothing, as well."""
 
+    def ease(self, part: float) -> None:
+        """Do nothing: windows tell too little as it is."""
+
     def births(self, wanted: Wanted, views: frozenset[str]) -> Births:
         """Return what tells whose an object is: nothing outside of a window.
 
