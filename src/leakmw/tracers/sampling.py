@@ -54,7 +54,7 @@ class _Hook:
             self._pid, self._parts = process.pid, {}
         if not self._parts:
             self.renew(begin)
-        self._parts[id(user)] = 1.0
+        self.ease(user, 1.0)
 
     def renew(self, begin: Callable[[], None]) -> None:
         """Begin sampling anew."""

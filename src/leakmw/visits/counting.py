@@ -37,8 +37,8 @@ class Counting:
 
     # each visit looks at nearly all of them: so they lie side by side
     __slots__ = (
-        *("_counted", "_endpoints", "_flying", "_follows", "_left", "_namer", "_pid", "_route"),
-        *("_step", "_stride", "known"),
+        *("_counted", "_current", "_endpoints", "_flying", "_follows", "_left", "_make_current"),
+        *("_namer", "_pid", "_route", "_step", "_stride", "known"),
     )
 
     def __init__(
@@ -50,6 +50,8 @@ class Counting:
     ) -> None:
         self._route = route
         self._follows = follows
+        # bound once: to find a method of a variable takes as long as to call it
+        self._current, self._make_current = CURRENT.get, CURRENT.set
         self._endpoints = Endpoints(settings.max_endpoints)
         self.known: Known = self._endpoints.known if settings.endpoint is None else {}
         self._namer = settings.endpoint
@@ -89,9 +91,9 @@ class Counting:
             self._settle_in()
         self._flying += 1
         if self._follows:
-            outer = CURRENT.get()
+            outer = self._current()
             visit.outer = None if outer is None or outer.finished else outer
-            CURRENT.set(visit)
+            self._make_current(visit)
         return visit
 
     def name(self, visit: Visit, request: Mapping[str, Any]) -> None:
@@ -106,8 +108,8 @@ class Counting:
         visit.finished = True
         if self._follows:
             # it may end in another context than it began in: that one keeps its own
-            if CURRENT.get() is visit:
-                CURRENT.set(visit.outer)
+            if self._current() is visit:
+                self._make_current(visit.outer)
             visit.outer = None
         tally = visit.endpoint
         if tally is None:
