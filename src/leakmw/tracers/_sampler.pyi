@@ -9,6 +9,7 @@ class Figures(TypedDict):
     interval: float
     part: float
     live: int
+    moved: int
     taken: int
     thinned: int
     skipped: int
