@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import ctypes
 import gc
+import itertools
 import math
 import os
 import statistics
@@ -16,9 +17,11 @@ import tracemalloc
 import weakref
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.apps import legacy
 from tests.busy import busy_with
 
 from leakmw.tracers import sampling
@@ -223,24 +226,24 @@ def test_whatever_allocates_gets_back_what_it_gave(allocator: str) -> None:
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "True True True\n")
 
 
-def test_the_raw_domain_is_free_without_the_lock() -> None:
-    """Threads without the GIL allocate and free beside all that is sampled."""
-    library = ctypes.CDLL(None)  # releases the GIL around each call
-    library.PyMem_RawMalloc.restype = ctypes.c_void_p
+def test_the_raw_domain_is_free_without_the_lock(tmp_path: Path) -> None:
+    """Threads without the GIL allocate and free beside all that is sampled, begun and ended."""
+    source = Path(__file__).parent / "apps" / "unlocked.c"
+    library = ctypes.CDLL(str(legacy.built(tmp_path, source) / "unlocked.so"))
+    seeds = itertools.count()
 
     def allocate() -> None:
-        held = [library.PyMem_RawMalloc(ctypes.c_size_t(number)) for number in range(200)]
-        for one in held:
-            library.PyMem_RawFree(ctypes.c_void_p(one))
+        library.churn(500, next(seeds))  # releases the GIL around it
 
     visit = Visit()
-    with sampled(64), busy_with(allocate, 4):
+    with busy_with(allocate, 4):
         for _ in range(50):
-            with visiting(visit):
-                kept = [bytes(number) for number in range(300)]
-            assert live(visit)[0] > 0
-            del kept
-            assert live(visit, of=250)[0] == 0
+            with sampled(64):
+                with visiting(visit):
+                    kept = [bytes(number) for number in range(300)]
+                assert live(visit)[0] > 0
+                del kept
+                assert live(visit, of=250)[0] == 0
 
 
 ALLOCATORS = """

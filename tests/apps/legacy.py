@@ -13,11 +13,11 @@ import pytest
 SOURCE = Path(__file__).with_suffix(".c")
 
 
-def built(folder: Path) -> Path:
-    """Build it in a folder and return that; skip the test where that is not to be had."""
+def built(folder: Path, source: Path = SOURCE) -> Path:
+    """Build it, or another source, in a folder and return that; skip the test where that fails."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()
     include = sysconfig.get_path("include")
-    flags = ["-shared", "-fPIC", f"-I{include}", str(SOURCE), "-o", "legacy.so"]
+    flags = ["-shared", "-fPIC", f"-I{include}", str(source), "-o", f"{source.stem}.so"]
     try:
         done = subprocess.run(
             [*compiler, *flags], cwd=folder, capture_output=True, text=True, check=False

@@ -8,6 +8,7 @@ Exit status 0 if nothing crashed, hung, was lost or freed twice.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import gc
 import os
 import random
@@ -110,12 +111,31 @@ def fork() -> None:
         raise AssertionError(f"a child ended with {status}")
 
 
+RAW = threading.Lock()
+"""tracemalloc sets the raw domain's context and functions one by one: who is in there crashes."""
+
+
 def cover() -> None:
     """Put tracemalloc on top, and take it away."""
-    tracemalloc.start(3)
+    with RAW:
+        tracemalloc.start(3)
     time.sleep(0.005)
-    tracemalloc.stop()
+    with RAW:
+        tracemalloc.stop()
     time.sleep(0.02)
+
+
+LIBRARY = ctypes.CDLL(None)
+LIBRARY.PyMem_RawMalloc.restype = ctypes.c_void_p
+LIBRARY.PyMem_RawMalloc.argtypes = (ctypes.c_size_t,)
+LIBRARY.PyMem_RawFree.argtypes = (ctypes.c_void_p,)
+
+
+def unlocked() -> None:
+    """Allocate and free beside all that is sampled, without the GIL."""
+    with RAW:
+        for one in [LIBRARY.PyMem_RawMalloc(chance.randrange(1, 2000)) for _ in range(3)]:
+            LIBRARY.PyMem_RawFree(one)
 
 
 def main() -> int:
@@ -136,7 +156,7 @@ def main() -> int:
 
     steps = (
         *(allocate, allocate, allocate, restart, restart, read, read),
-        *(births, collections, fork, cover),
+        *(births, collections, fork, cover, unlocked, unlocked),
     )
     gc.callbacks.append(_collector.collected)
     threads = [threading.Thread(target=repeat, args=(step,)) for step in steps]
