@@ -136,6 +136,7 @@ def unlocked() -> None:
     with RAW:
         for one in [LIBRARY.PyMem_RawMalloc(chance.randrange(1, 2000)) for _ in range(3)]:
             LIBRARY.PyMem_RawFree(one)
+    time.sleep(0.02)  # or nobody else would get in
 
 
 def main() -> int:
