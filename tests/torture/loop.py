@@ -95,9 +95,15 @@ def collections() -> None:
         raise AssertionError("what was counted makes no sense")
 
 
+ALONE = threading.Lock()
+"""Held by who is in the raw domain without the GIL. Python itself is not made for others there
+while tracemalloc sets its functions one by one, or while a fork copies tracemalloc's lock."""
+
+
 def fork() -> None:
     """Have a child do all of it once."""
-    pid = os.fork()
+    with ALONE:
+        pid = os.fork()
     if pid == 0:
         signal.alarm(CHILD_SECONDS)
         try:
@@ -111,16 +117,11 @@ def fork() -> None:
         raise AssertionError(f"a child ended with {status}")
 
 
-RAW = threading.Lock()
-"""tracemalloc sets the raw domain's context and functions one by one: who is in there crashes."""
-
-
 def cover() -> None:
     """Put tracemalloc on top, and take it away."""
-    with RAW:
+    with ALONE:
         tracemalloc.start(3)
-    time.sleep(0.005)
-    with RAW:
+        time.sleep(0.005)
         tracemalloc.stop()
     time.sleep(0.02)
 
@@ -133,7 +134,7 @@ LIBRARY.PyMem_RawFree.argtypes = (ctypes.c_void_p,)
 
 def unlocked() -> None:
     """Allocate and free beside all that is sampled, without the GIL."""
-    with RAW:
+    with ALONE:
         for one in [LIBRARY.PyMem_RawMalloc(chance.randrange(1, 2000)) for _ in range(3)]:
             LIBRARY.PyMem_RawFree(one)
     time.sleep(0.02)  # or nobody else would get in
