@@ -17,6 +17,7 @@ import tracemalloc
 import weakref
 from collections import Counter
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,6 +196,18 @@ def test_what_is_freed_or_moved_is_seen_whatever_its_size(size: int) -> None:
         alive = _sampler.figures()["live"]
         kept.clear()
         assert _sampler.figures()["live"] <= alive - 450
+
+
+def test_names_that_c_code_makes_for_one_look_up_are_gone_after_it() -> None:
+    """Python's cache of attributes keeps each by its address, and a sampled one has its own."""
+    moment = datetime.now(UTC)
+    visit = Visit()
+    with sampled(64):
+        for _ in range(3):
+            with visiting(visit):
+                for _ in range(1000):
+                    moment.timetuple()  # asks for "dst", and for time's "struct_time"
+            assert live(visit)[0] < 1000
 
 
 FREED_LATER = """

@@ -17,6 +17,10 @@
      thread without it reads one counter and goes on, as none of our blocks can be its to free.
      Other threads may be in the raw domain while its allocator is set. Therefore all but the
      pointer to free() stays as it was, and the hook stands above one and the same allocator ever.
+     One thing of Python's depends on where a block lies: its cache of attributes finds names by
+     their address, and keeps them. Strings that C code makes for one look-up alternate between two
+     addresses, so two of them live on; one that was moved has a place of its own, and would stay
+     there as if it leaked. The cache is therefore emptied for each reading.
      Where this cannot be had (PYTHONMALLOC=debug, malloc), frees of both other domains are hooked.
    - Inside the hook nothing is allocated from Python, no Python code runs, and no object is
      deallocated: interpreter frames are read where they lie, as tracemalloc does; a reference that
@@ -1032,6 +1036,9 @@ static PyObject *
 sampler_read(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     bury();
+    if (state.moves) {
+        PyType_ClearCache();  /* see at the head: it keeps nothing but strings and None */
+    }
     /* what a hook that is reached no more has not seen freed must not be looked at */
     bool all_live = all_reached();
     int64_t kept = gap;
