@@ -175,11 +175,10 @@ def sanitize(session: nox.Session) -> None:
     sanitized = {
         "LD_PRELOAD": " ".join(str(library).strip() for library in libraries),
         "ASAN_OPTIONS": "detect_leaks=0",  # Python leaves much to the end of the process
+        "PYTHONMALLOC": "malloc",
     }
-    for allocator in ("malloc", "pymalloc"):  # frees are hooked elsewhere
-        variables = {**sanitized, "PYTHONMALLOC": allocator}
-        session.run("python", TORTURE, "--modules", *PART, env=variables)
-        session.run("python", "tests/torture/loop.py", "--seconds", "60", env=variables)
+    session.run("python", TORTURE, "--modules", *PART, env=sanitized)
+    session.run("python", "tests/torture/loop.py", "--seconds", "60", env=sanitized)
     session.install("--no-cache", "--force-reinstall", "--no-deps", built_sdist())
     under = ("--under", "valgrind -q --trace-children=yes --error-exitcode=9")
     plain = {"PYTHONMALLOC": "malloc"}

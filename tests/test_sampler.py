@@ -86,7 +86,7 @@ def live(visit: object, of: int | None = None) -> tuple[float, float]:
     try:
         weights = [
             weigh(size, interval)
-            for (_, _, size, interval, *_), whose in zip(
+            for (_, _, size, interval, _), whose in zip(
                 RECORD.iter_unpack(records), visits, strict=True
             )
             if whose is visit and of in {None, size}
@@ -198,8 +198,8 @@ def test_what_is_freed_or_moved_is_seen_whatever_its_size(size: int) -> None:
         assert _sampler.figures()["live"] <= alive - 450
 
 
-def test_names_that_c_code_makes_for_one_look_up_are_gone_after_it() -> None:
-    """Python's cache of attributes keeps each by its address, and a sampled one has its own."""
+def test_names_that_c_code_makes_for_one_look_up_do_not_pile_up() -> None:
+    """Python's cache of attributes keeps each by its address, so samples must lie as others do."""
     moment = datetime.now(UTC)
     visit = Visit()
     with sampled(64):
@@ -207,7 +207,7 @@ def test_names_that_c_code_makes_for_one_look_up_are_gone_after_it() -> None:
             with visiting(visit):
                 for _ in range(1000):
                     moment.timetuple()  # asks for "dst", and for time's "struct_time"
-            assert live(visit)[0] < 1000
+            assert live(visit)[0] < 20_000  # of up to 300,000
 
 
 FREED_LATER = """
@@ -257,92 +257,6 @@ def test_the_raw_domain_is_free_without_the_lock(tmp_path: Path) -> None:
                 assert live(visit)[0] > 0
                 del kept
                 assert live(visit, of=250)[0] == 0
-
-
-ALLOCATORS = """
-import ctypes
-from contextvars import ContextVar
-from leakmw.tracers import _sampler
-
-NAMES = ("ctx", "malloc", "calloc", "realloc", "free")
-
-class Allocator(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in NAMES]
-
-def allocators():
-    found = []
-    for domain in range(3):
-        one = Allocator()
-        ctypes.pythonapi.PyMem_GetAllocator(domain, ctypes.byref(one))
-        found.append({name: getattr(one, name) for name in NAMES})
-    return found
-
-def start():
-    _sampler.start(ContextVar("v", default=None), object(), 32, 0.0, 64.0, 1)
-
-def set(domain, allocator):
-    ctypes.pythonapi.PyMem_SetAllocator(domain, ctypes.byref(Allocator(**allocator)))
-"""
-
-HOOKED = """
-plain = allocators()
-start()
-hooked = allocators()
-_sampler.stop()
-for before, now in zip(plain, hooked):
-    print(*[name for name in NAMES if now[name] != before[name]])
-print(allocators() == plain)
-"""
-
-
-def test_python_frees_small_blocks_as_without_it() -> None:
-    """Of the raw domain, which others use without the GIL, it takes frees and no more."""
-    done = ended(ALLOCATORS + HOOKED, PYTHONMALLOC="pymalloc")
-    assert (done.returncode, done.stderr) == (0, "")
-    small = "malloc calloc realloc\n"
-    assert done.stdout == f"free\n{small}{small}True\n"
-
-
-RAW_REMOVED = """
-raw = allocators()[0]
-start()
-kept = [bytes(1000) for _ in range(100)]
-set(0, raw)
-print(_sampler.figures()["reached"])
-kept.clear()
-start()
-kept = [bytes(100) for _ in range(1000)]
-print(_sampler.figures()["reached"], _sampler.figures()["moved"] > 500)
-kept.clear()
-print(_sampler.figures()["moved"] < 100)
-"""
-
-
-def test_a_hook_that_was_removed_from_the_raw_domain_alone_is_missed_and_comes_back() -> None:
-    """What is freed would not be seen without it."""
-    done = ended(ALLOCATORS + RAW_REMOVED, PYTHONMALLOC="pymalloc")
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "False\nTrue True\nTrue\n")
-
-
-ABOVE_ANOTHER = """
-import tracemalloc
-tracemalloc.start()
-start()
-tracemalloc.stop()
-start()
-kept = [bytes(100) for _ in range(1000)]
-figures = _sampler.figures()
-print(figures["reached"], figures["moved"], figures["live"] > 500)
-kept.clear()
-print(_sampler.figures()["live"] < 100)
-_sampler.stop()
-"""
-
-
-def test_where_the_raw_domain_has_changed_below_it_all_frees_are_hooked() -> None:
-    """A thread may still be on its way through the one that was there before."""
-    done = ended(ALLOCATORS + ABOVE_ANOTHER, PYTHONMALLOC="pymalloc")
-    assert (done.returncode, done.stderr, done.stdout) == (0, "", "True 0 True\nTrue\n")
 
 
 def test_a_visit_is_kept_as_long_as_its_samples_and_no_longer() -> None:
@@ -417,7 +331,7 @@ def test_no_more_frames_are_kept_than_asked_for(frames: int) -> None:
             kept = blocks(*[5000] * 20)
         records, _ = _sampler.read()
         depths = []
-        for node, *_ in RECORD.iter_unpack(records):
+        for node, _, _, _, _ in RECORD.iter_unpack(records):
             caller, depth = node, 0
             while caller:
                 caller, depth = _sampler.frame(caller)[0], depth + 1
@@ -437,7 +351,7 @@ def test_births_are_told_apart_by_the_readings_between_them() -> None:
         records, _ = _sampler.read()
         _sampler.release(records)
     births: dict[int, set[int]] = {}
-    for _, birth, size, *_ in RECORD.iter_unpack(records):
+    for _, birth, size, _, _ in RECORD.iter_unpack(records):
         births.setdefault(size, set()).add(birth)
     assert first
     assert second
@@ -463,7 +377,7 @@ def birth_of(size: int, at_most: int | None = None) -> int:
     try:
         (birth,) = [
             birth
-            for _, birth, taken, *_ in RECORD.iter_unpack(records)
+            for _, birth, taken, _, _ in RECORD.iter_unpack(records)
             if size <= taken <= (at_most or size)
         ]
     finally:
@@ -508,7 +422,7 @@ def marks_by_size() -> dict[int, set[bool]]:
     """Return whether live blocks are marked as recyclable, by their size."""
     records, _ = _sampler.read()
     marks: dict[int, set[bool]] = {}
-    for _, _, size, _, recyclable, _ in RECORD.iter_unpack(records):
+    for _, _, size, _, recyclable in RECORD.iter_unpack(records):
         marks.setdefault(size, set()).add(bool(recyclable))
     _sampler.release(records)
     return marks
@@ -692,7 +606,7 @@ def right_share(kept: dict[str, list[bytes]]) -> float:
     records, visits = _sampler.read()
     _sampler.release(records)
     found: Counter[str] = Counter()
-    for (_, _, size, interval, *_), visit in zip(RECORD.iter_unpack(records), visits, strict=True):
+    for (_, _, size, interval, _), visit in zip(RECORD.iter_unpack(records), visits, strict=True):
         if size == 700:
             name = visit.endpoint if isinstance(visit, Visit) else "none"
             found[name] += round(weigh(size, interval).bytes)
@@ -841,12 +755,21 @@ def ended(script: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 HALF_REMOVED = """
-import tracemalloc
-memory = 1
-plain = allocators()[memory]
+import ctypes, tracemalloc
+from contextvars import ContextVar
+from leakmw.tracers import _sampler
+
+class Allocator(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in ("ctx", "malloc", "calloc", "realloc", "free")]
+
+def start():
+    _sampler.start(ContextVar("v", default=None), object(), 32, 0.0, 64.0, 1)
+
+memory, plain = 1, Allocator()
+ctypes.pythonapi.PyMem_GetAllocator(memory, ctypes.byref(plain))
 start()
 tracemalloc.start()
-set(memory, plain)
+ctypes.pythonapi.PyMem_SetAllocator(memory, ctypes.byref(plain))
 assert not _sampler.figures()["reached"]
 start()
 kept = [bytes(1000) for _ in range(100)]
@@ -859,7 +782,7 @@ _sampler.stop()
 
 def test_a_hook_that_another_tool_removed_from_one_domain_alone_comes_back_there() -> None:
     """Where it is still reached from below the other tool it is not put in twice."""
-    done = ended(ALLOCATORS + HALF_REMOVED)
+    done = ended(HALF_REMOVED)
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -144,16 +144,10 @@ def grouped(*samples: tuple[int, int, int, Any], cap: int = 100) -> Any:
     return packed([(*sample, 0) for sample in samples], cap)
 
 
-def packed(
-    samples: Sequence[tuple[int, int, int, Any, int]],
-    cap: int = 100,
-    *,
-    interval: float = 0.001,
-    moved: bool = False,
-) -> Any:
+def packed(samples: Sequence[tuple[int, int, int, Any, int]], cap: int = 100) -> Any:
     """Group samples of node, birth, size, visit, and whether Python recycles such objects."""
     records = b"".join(
-        RECORD.pack(node, birth, size, interval, recyclable, moved and size <= 512)
+        RECORD.pack(node, birth, size, 0.001, recyclable)
         for node, birth, size, _, recyclable in samples
     )
     visits = [whose for _, _, _, whose, _ in samples]
@@ -187,20 +181,6 @@ def test_what_python_recycles_is_told_apart() -> None:
     assert (plain.bytes, plain.recyclable) == (100, False)
     assert (recyclable.bytes, recyclable.recyclable) == (64, True)
     assert (plain.path, plain.endpoint) == (recyclable.path, recyclable.endpoint)
-
-
-def test_the_small_block_that_was_moved_is_known_where_it_lies_the_others_where_they_do() -> None:
-    """A sample of ten bytes stands for nearly a hundred such blocks at a mean of a thousand."""
-    samples = [(4, 1, 10, visit("GET /a"), 0), (4, 1, 2000, visit("GET /a"), 0)]
-    still, moved = (packed(samples, interval=1000, moved=moved) for moved in (False, True))
-    assert still.rows == moved.rows
-    assert still.small.bytes == pytest.approx(16 * weigh(10, 1000).blocks)
-    assert still.small.bytes - moved.small.bytes == pytest.approx(16)
-    assert moved.large.bytes - still.large.bytes == pytest.approx(528)
-    assert (moved.small.variance, moved.large.variance) == (
-        still.small.variance,
-        still.large.variance,
-    )
 
 
 def test_what_leakmw_allocates_itself_is_its_own() -> None:

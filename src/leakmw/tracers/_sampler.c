@@ -8,20 +8,9 @@
 
    What keeps the app safe, here where profilers crash:
 
-   - Allocations are hooked in PYMEM_DOMAIN_MEM and PYMEM_DOMAIN_OBJ. Both are called with the GIL
-     held, so the GIL is the lock of all state below.
-   - A small block that is to be sampled is asked for with one byte more than Python's pools serve.
-     So all samples lie in the C heap, to which Python gives them back through the raw domain: of
-     its functions free() alone is hooked, and frees of blocks in pools, nearly all, cost nothing.
-     Who frees raw memory need not hold the GIL, and taking it there would deadlock native code: a
-     thread without it reads one counter and goes on, as none of our blocks can be its to free.
-     Other threads may be in the raw domain while its allocator is set. Therefore all but the
-     pointer to free() stays as it was, and the hook stands above one and the same allocator ever.
-     One thing of Python's depends on where a block lies: its cache of attributes finds names by
-     their address, and keeps them. Strings that C code makes for one look-up alternate between two
-     addresses, so two of them live on; one that was moved has a place of its own, and would stay
-     there as if it leaked. The cache is therefore emptied for each reading.
-     Where this cannot be had (PYTHONMALLOC=debug, malloc), frees of both other domains are hooked.
+   - Only PYMEM_DOMAIN_MEM and PYMEM_DOMAIN_OBJ are hooked. Both are called with the GIL held, so
+     the GIL is the lock of all state below. The raw domain is not: hooking it would mean to take
+     the GIL inside malloc, which deadlocks native code.
    - Inside the hook nothing is allocated from Python, no Python code runs, and no object is
      deallocated: interpreter frames are read where they lie, as tracemalloc does; a reference that
      turns out to be the last one waits in `dropped` for a call from Python. Nothing therefore
@@ -36,6 +25,8 @@
    - Hooks are only taken out while they are on top. Below somebody else's they stay, and pass
      everything through. Whether they are still reached is probed: tracemalloc.stop() puts back what
      it found, and with it removes whoever came after it.
+   - A sample lies where any other block would: Python's cache of attributes, for one, is keyed by
+     addresses, so what lies elsewhere lives longer, and stands for nothing.
    - After fork() the child has a consistent table, as whoever forks a Python process holds the
      GIL. It starts anew from Python.                                                            */
 
@@ -68,7 +59,6 @@
 #define SLOTS (2 * MOST_SAMPLES)  /* by which samples are found */
 #define MOST_NODES (1u << 16) /* of the tree of tracebacks; 0 is its root */
 #define PATHS (1u << 12)      /* tracebacks that are found by a hash of all their frames */
-#define MOST_SMALL 512  /* bytes of a block that lies in one of Python's pools */
 #define FILTER (1u << 17)     /* counters, each for the blocks of some 64-byte steps */
 #define MOST_DROPPED (1u << 15)
 #define MOST_FRAMES 128
@@ -110,8 +100,7 @@ typedef struct {
     uint32_t birth;
     uint64_t size;
     double interval;
-    uint32_t recyclable;
-    uint32_t moved;      /* lies in the C heap instead of a pool */
+    uint64_t recyclable;
 } Record;
 
 static Sample samples[MOST_SAMPLES + 1];   /* 0 is none */
@@ -132,20 +121,16 @@ static struct {
     double part;                   /* of that share, which is used for now */
     uint64_t spent, cpu_seen, spent_seen;   /* nanoseconds */
     uint64_t taken, thinned, skipped;
-    uint32_t live, small, ever_live, free_sample;   /* samples: how many, and one to be had */
+    uint32_t live, ever_live, free_sample;          /* samples: how many, and one to be had */
     uint32_t in_use, ever_used, first_free;         /* the same of nodes */
     uint32_t dropped, window, since_look, untimed, beginnings;
     int frames;
     bool active, probing, reached;
-    bool moves;                    /* small blocks that are sampled to the C heap */
-    const void *probe;             /* block whose free is looked for */
 } state = {.window = 1};
 
-enum {MEM, OBJ, RAW};
-static const PyMemAllocatorDomain domains[] = {
-    PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ, PYMEM_DOMAIN_RAW};
-static PyMemAllocatorEx allocators[3];   /* those below our hooks */
-static bool frees_hooked[2];
+enum {MEM, OBJ};
+static const PyMemAllocatorDomain domains[] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
+static PyMemAllocatorEx allocators[2];   /* those below our hooks */
 
 static int64_t gap = INT64_MAX;    /* bytes until the next sample */
 
@@ -452,7 +437,6 @@ take_out(uint32_t i)
     samples[number] = (Sample){.node = state.free_sample};
     state.free_sample = number;
     state.live--;
-    state.small -= gone.size <= MOST_SMALL;
     leave(gone.node);
     drop(gone.visit);
 }
@@ -476,7 +460,6 @@ insert(Sample sample)
     slots[i] = (uint16_t)number;
     nodes[sample.node].users++;
     state.live++;
-    state.small += sample.size <= MOST_SMALL;
     uint8_t *counter = counter_of(sample.block);
     if (*counter < UINT8_MAX) {
         ++*counter;
@@ -572,7 +555,7 @@ is_finalizing(void)
 #endif
 }
 
-/* The thread that is here, if it holds the GIL and is one of our interpreter's. */
+/* The thread that allocates, if it is one of our interpreter's. */
 static PyThreadState *
 our_thread(void)
 {
@@ -584,11 +567,6 @@ our_thread(void)
     if (thread == NULL || PyThreadState_GetInterpreter(thread) != state.interpreter) {
         return NULL;
     }
-#if PY_VERSION_HEX < 0x030C0000
-    if (thread != PyGILState_GetThisThreadState()) {
-        return NULL;  /* it is whoever holds the GIL, and not this one */
-    }
-#endif
     return is_finalizing() ? NULL : thread;
 }
 
@@ -651,13 +629,10 @@ chosen(void *block, size_t size, uint32_t birth)
 static uint32_t Py_NO_INLINE
 released(void *block)
 {
-    if (our_thread() == NULL) {
-        return 0;  /* which nobody asks for who does not hold the GIL */
-    }
-    if (block == state.probe) {
-        state.reached = true;
-    }
     uint32_t birth = state.window;
+    if (our_thread() == NULL) {
+        return birth;
+    }
     uint32_t i = find_slot(block);
     if (slots[i] != 0) {
         uint64_t started = begin_spending();
@@ -668,8 +643,9 @@ released(void *block)
     return birth;
 }
 
-/* The hooks. The usual case ends in a jump to the allocator below: it costs but few instructions,
-   and no load through the context, which is passed on as it came. */
+/* The hooks, for each domain its own. The usual case ends in a jump to the allocator below, without a
+   frame: what is rare stands in a function of its own, or each call would pay for its registers. The
+   context is not needed, as there is one allocator below at a time. */
 
 static inline bool
 is_chosen(size_t size)
@@ -677,120 +653,103 @@ is_chosen(size_t size)
     return __builtin_expect((gap -= (int64_t)size) < 0, 0);
 }
 
-/* Say whether a sample may be there. The GIL need not be held. */
 static inline bool
 may_be_sampled(void *block)
 {
-    return __builtin_expect(__atomic_load_n(counter_of(block), __ATOMIC_RELAXED), 0);
-}
-
-/* Return what to ask for where a block of so many bytes is to be sampled. */
-static inline size_t
-room(size_t size)
-{
-    return state.moves && size <= MOST_SMALL ? MOST_SMALL + 1 : size;
+    return __builtin_expect(*counter_of(block), 0);
 }
 
 static void *Py_NO_INLINE
-malloc_sampled(int i, void *context, size_t size)
+malloc_sampled(const PyMemAllocatorEx *below, size_t size)
 {
-    return chosen(allocators[i].malloc(context, room(size)), size, state.window);
+    return chosen(below->malloc(below->ctx, size), size, state.window);
 }
 
 static inline void *
-hook_malloc(int i, void *context, size_t size)
+hook_malloc(const PyMemAllocatorEx *below, size_t size)
 {
     if (is_chosen(size)) {
-        return malloc_sampled(i, context, size);
+        return malloc_sampled(below, size);
     }
-    return allocators[i].malloc(context, size);
+    return below->malloc(below->ctx, size);
 }
 
 static void *Py_NO_INLINE
-calloc_sampled(int i, void *context, size_t size)
+calloc_sampled(const PyMemAllocatorEx *below, size_t count, size_t size)
 {
-    return chosen(allocators[i].calloc(context, 1, room(size)), size, state.window);
+    return chosen(below->calloc(below->ctx, count, size), count * size, state.window);
 }
 
 static inline void *
-hook_calloc(int i, void *context, size_t count, size_t size)
+hook_calloc(const PyMemAllocatorEx *below, size_t count, size_t size)
 {
     if (is_chosen(count * size)) {
-        return calloc_sampled(i, context, count * size);
+        return calloc_sampled(below, count, size);
     }
-    return allocators[i].calloc(context, count, size);
+    return below->calloc(below->ctx, count, size);
 }
 
 static void *Py_NO_INLINE
-realloc_sampled(int i, void *context, void *old, size_t size, bool chosen_now)
+realloc_sampled(const PyMemAllocatorEx *below, void *old, size_t size, bool chosen_now)
 {
-    void *block = allocators[i].realloc(context, old, chosen_now ? room(size) : size);
-    /* a failed one leaves the old block as it was; the GIL is held, so nobody else has sampled what
-       lies there by now. What grows is as old as it was: else a buffer that grows at each request
-       would never get older */
+    void *block = below->realloc(below->ctx, old, size);
+    /* a failed one leaves the old block as it was; the GIL is held, so nobody else has got it. What
+       grows is as old as it was: else a buffer that grows at each request would never get older */
     uint32_t birth = block != NULL && old != NULL ? released(old) : state.window;
     return chosen_now ? chosen(block, size, birth) : block;
 }
 
 static inline void *
-hook_realloc(int i, void *context, void *old, size_t size)
+hook_realloc(const PyMemAllocatorEx *below, void *old, size_t size)
 {
     bool chosen_now = is_chosen(size);
     if (__builtin_expect(chosen_now, 0) || may_be_sampled(old)) {
-        return realloc_sampled(i, context, old, size, chosen_now);
+        return realloc_sampled(below, old, size, chosen_now);
     }
-    return allocators[i].realloc(context, old, size);
+    return below->realloc(below->ctx, old, size);
 }
 
 static void Py_NO_INLINE
-free_sampled(int i, void *context, void *block)
+free_sampled(const PyMemAllocatorEx *below, void *block)
 {
     released(block);
-    allocators[i].free(context, block);
+    below->free(below->ctx, block);
 }
 
 static inline void
-hook_free(int i, void *context, void *block)
+hook_free(const PyMemAllocatorEx *below, void *block)
 {
     if (may_be_sampled(block)) {
-        free_sampled(i, context, block);
+        free_sampled(below, block);
     } else {
-        allocators[i].free(context, block);
+        below->free(below->ctx, block);
     }
 }
 
-#define HOOKS(name, i)                                                                            \
-    static void *name##_malloc(void *context, size_t size)                                        \
+#define HOOKS(name, domain)                                                                       \
+    static void *name##_malloc(void *Py_UNUSED(context), size_t size)                             \
     {                                                                                             \
-        return hook_malloc(i, context, size);                                                     \
+        return hook_malloc(&allocators[domain], size);                                            \
     }                                                                                             \
-    static void *name##_calloc(void *context, size_t count, size_t size)                          \
+    static void *name##_calloc(void *Py_UNUSED(context), size_t count, size_t size)               \
     {                                                                                             \
-        return hook_calloc(i, context, count, size);                                              \
+        return hook_calloc(&allocators[domain], count, size);                                     \
     }                                                                                             \
-    static void *name##_realloc(void *context, void *old, size_t size)                            \
+    static void *name##_realloc(void *Py_UNUSED(context), void *old, size_t size)                 \
     {                                                                                             \
-        return hook_realloc(i, context, old, size);                                               \
+        return hook_realloc(&allocators[domain], old, size);                                      \
     }                                                                                             \
-    static void name##_free(void *context, void *block)                                           \
+    static void name##_free(void *Py_UNUSED(context), void *block)                                \
     {                                                                                             \
-        hook_free(i, context, block);                                                             \
+        hook_free(&allocators[domain], block);                                                    \
     }
 
 HOOKS(mem, MEM)
 HOOKS(obj, OBJ)
 
-static void
-raw_free(void *context, void *block)
-{
-    hook_free(RAW, context, block);
-}
-
 static const PyMemAllocatorEx hooks[] = {
     {NULL, mem_malloc, mem_calloc, mem_realloc, mem_free},
     {NULL, obj_malloc, obj_calloc, obj_realloc, obj_free}};
-
-/* putting them in and taking them out */
 
 /* Say whether allocations of a domain come to us, from the top or from below another tool. */
 static bool
@@ -807,28 +766,14 @@ is_reached(int i)
     return state.reached;
 }
 
-/* Say whether what a domain frees in the C heap comes to us, at the address that it was given. */
-static bool
-is_told(int i)
+static void
+hook(int i)
 {
-    int64_t kept = gap;
-    gap = INT64_MAX;
-    void *block = i == OBJ ? PyObject_Malloc(MOST_SMALL + 1) : PyMem_Malloc(MOST_SMALL + 1);
-    uint8_t *counter = counter_of(block), before = *counter;
-    *counter = UINT8_MAX;
-    state.reached = false;
-    state.probe = block;
-    i == OBJ ? PyObject_Free(block) : PyMem_Free(block);
-    state.probe = NULL;
-    *counter = before;
-    gap = kept;
-    return state.reached;
-}
-
-static bool
-all_reached(void)
-{
-    return is_reached(MEM) && is_reached(OBJ) && (!state.moves || (is_told(MEM) && is_told(OBJ)));
+    if (!is_reached(i)) {
+        PyMem_GetAllocator(domains[i], &allocators[i]);
+        PyMemAllocatorEx ours = hooks[i];
+        PyMem_SetAllocator(domains[i], &ours);
+    }
 }
 
 static void
@@ -836,46 +781,9 @@ unhook(int i)
 {
     PyMemAllocatorEx top;
     PyMem_GetAllocator(domains[i], &top);
-    if (i == RAW ? top.free == raw_free : top.malloc == hooks[i].malloc) {
+    if (top.malloc == hooks[i].malloc) {
         PyMem_SetAllocator(domains[i], &allocators[i]);
     }
-}
-
-/* Hook frees in the C heap, and return whether that shows all of samples. */
-static bool
-hook_raw(void)
-{
-    PyMemAllocatorEx top, *below = &allocators[RAW];
-    PyMem_GetAllocator(PYMEM_DOMAIN_RAW, &top);
-    if (below->free == NULL) {
-        *below = top;
-    }
-    if (top.free == below->free && top.ctx == below->ctx) {
-        top.free = raw_free;
-        PyMem_SetAllocator(PYMEM_DOMAIN_RAW, &top);
-    }
-    if (is_told(MEM) && is_told(OBJ)) {
-        return true;
-    }
-    unhook(RAW);
-    return false;
-}
-
-/* Hook the allocations of a domain, and return whether all of their frees are seen as well. */
-static bool
-hook(int i)
-{
-    if (!is_reached(i)) {
-        PyMem_GetAllocator(domains[i], &allocators[i]);
-        PyMemAllocatorEx ours = hooks[i];
-        ours.ctx = allocators[i].ctx;
-        if (state.moves) {
-            ours.free = allocators[i].free;
-        }
-        frees_hooked[i] = !state.moves;
-        PyMem_SetAllocator(domains[i], &ours);
-    }
-    return state.moves || frees_hooked[i];
 }
 
 static void
@@ -977,14 +885,10 @@ sampler_start(PyObject *Py_UNUSED(module), PyObject *args)
     state.since_look = 0;
     state.cpu_seen = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
     state.spent_seen = state.spent;
-    state.moves = hook_raw();
-    bool all_seen = hook(MEM);
-    all_seen = hook(OBJ) && all_seen;
-    /* not so if a hook that counted on the raw domain is still there, below somebody else's */
-    state.active = all_seen;
-    if (all_seen) {
-        draw_gap();
-    }
+    hook(MEM);
+    hook(OBJ);
+    state.active = true;
+    draw_gap();
     Py_RETURN_NONE;
 }
 
@@ -1000,7 +904,6 @@ sampler_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     clear();
     unhook(MEM);
     unhook(OBJ);
-    unhook(RAW);
     Py_RETURN_NONE;
 }
 
@@ -1027,20 +930,16 @@ PyDoc_STRVAR(read_doc,
 "read()\n--\n\n"
 "Return all samples and begin a new window of births.\n\n"
 "Returns:\n"
-"    A string of records of 32 bytes in native order: node and birth (uint32), size (uint64),\n"
-"    interval (double), whether Python recycles such objects, so that it may be somebody else's\n"
-"    by now, and whether it is small but was moved to the C heap (uint32 both); and the visit of\n"
-"    each, or None. The nodes stay until release().\n");
+"    A string of records of 32 bytes in native order: node and birth (uint32), size (uint64) and\n"
+"    interval (double), and whether Python recycles such objects, so that it may be somebody\n"
+"    else's by now (uint64); and the visit of each, or None. The nodes stay until release().\n");
 
 static PyObject *
 sampler_read(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     bury();
-    if (state.moves) {
-        PyType_ClearCache();  /* see at the head: it keeps nothing but strings and None */
-    }
     /* what a hook that is reached no more has not seen freed must not be looked at */
-    bool all_live = all_reached();
+    bool all_live = is_reached(MEM) && is_reached(OBJ);
     int64_t kept = gap;
     gap = INT64_MAX;  /* no sample comes meanwhile */
     uint32_t count = state.live;
@@ -1063,9 +962,8 @@ sampler_read(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
         if (one->block == NULL) {
             continue;
         }
-        *record++ = (Record){one->node, one->birth, one->size, one->interval,
-                             all_live && is_recyclable(one),
-                             state.moves && one->size <= MOST_SMALL};
+        *record++ = (Record){
+            one->node, one->birth, one->size, one->interval, all_live && is_recyclable(one)};
         nodes[one->node].users++;
         PyObject *visit = one->visit == NULL ? Py_None : one->visit;
         PyTuple_SET_ITEM(visits, number++, Py_NewRef(visit));
@@ -1190,9 +1088,8 @@ sampler_birth(PyObject *Py_UNUSED(module), PyObject *object)
 PyDoc_STRVAR(figures_doc,
 "figures()\n--\n\n"
 "Return figures by name: whether allocations reach the hook (``reached``), the mean gap in bytes\n"
-"(``interval``), the ``part`` of the budget in use, samples ``live``, those of them that are small\n"
-"but were ``moved`` to the C heap, ``taken``, ``thinned`` and ``skipped``, ``nodes`` in use, CPU\n"
-"``seconds`` spent and static ``bytes``.\n");
+"(``interval``), the ``part`` of the budget in use, samples ``live``, ``taken``, ``thinned`` and\n"
+"``skipped``, ``nodes`` in use, CPU ``seconds`` spent and static ``bytes``.\n");
 
 static PyObject *
 sampler_figures(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
@@ -1200,10 +1097,9 @@ sampler_figures(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     Py_ssize_t bytes = sizeof(samples) + sizeof(slots) + sizeof(nodes) + sizeof(buckets) +
                        sizeof(paths) + sizeof(filter) + sizeof(dropped);
     return Py_BuildValue(
-        "{s:O,s:d,s:d,s:I,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
-        "reached", state.active && all_reached() ? Py_True : Py_False,
+        "{s:O,s:d,s:d,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
+        "reached", state.active && is_reached(MEM) && is_reached(OBJ) ? Py_True : Py_False,
         "interval", state.interval, "part", state.part, "live", state.live,
-        "moved", state.moves ? state.small : 0,
         "taken", (unsigned long long)state.taken, "thinned", (unsigned long long)state.thinned,
         "skipped", (unsigned long long)state.skipped, "nodes", state.in_use,
         "seconds", (double)state.spent * 1e-9, "bytes", bytes);

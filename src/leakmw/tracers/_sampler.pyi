@@ -9,7 +9,6 @@ class Figures(TypedDict):
     interval: float
     part: float
     live: int
-    moved: int
     taken: int
     thinned: int
     skipped: int

@@ -29,7 +29,3 @@ def pool_bytes(size: int) -> int:
 
 def _rounded(size: int) -> int:
     return (size + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
-
-
-MOVED_BYTES = chunk_bytes(SMALL_BYTES + 1)
-"""What a small block takes that was asked for with as many bytes as lead to the C heap."""

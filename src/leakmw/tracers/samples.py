@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from leakmw.records import MAX_BIRTHS, Birth, Frame, Known, Row, Traceback
-from leakmw.tracers.chunks import MOVED_BYTES, chunk_bytes, pool_bytes
+from leakmw.tracers.chunks import chunk_bytes, pool_bytes
 from leakmw.tracers.grouping import MAX_ROWS, is_ours, origin
 
 if TYPE_CHECKING:
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     FrameOf = Callable[[int], tuple[int, str, int, str]]
     """Returns the caller of a node, 0 for none, and its file, line and function."""
 
-RECORD = struct.Struct("=IIQdII")
-"""One sample as the hook writes it: node, birth, size, interval, whether it is recyclable, and
-whether it is small but was moved to the C heap."""
+RECORD = struct.Struct("=IIQdQ")
+"""One sample as the hook writes it: node, birth, size, interval, and whether it is recyclable."""
 
 
 class Weighted(NamedTuple):
@@ -97,7 +96,7 @@ def group(
     totals: dict[tuple[Any, ...], _Total] = {}
     own_bytes, window = 0.0, 0
     large, small = _Known(), _Known()
-    for (node, birth, size, interval, recyclable, moved), visit in zip(
+    for (node, birth, size, interval, recyclable), visit in zip(
         RECORD.iter_unpack(records), visits, strict=True
     ):
         weight = weigh(size, interval)
@@ -106,9 +105,6 @@ def group(
             large.add(chunk, weight)
         else:
             small.add(pool_bytes(size), weight)
-            if moved:  # that one, of those for which it stands
-                small.bytes -= pool_bytes(size)
-                large.bytes += MOVED_BYTES
         known = tracebacks.of(node)
         if known is None:
             own_bytes += weight.bytes

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from leakmw.background import giving_way, process
 from leakmw.records import Engine, Frame, Trace
 from leakmw.tracers.births import sampled
-from leakmw.tracers.chunks import MOVED_BYTES
 from leakmw.tracers.ownership import Owner, Ownership
 from leakmw.tracers.samples import Tracebacks, group
 
@@ -149,7 +148,7 @@ class SamplingTracer:
             frames=self._frames,
             sample_bytes=round(figures["interval"]),
             live_samples=figures["live"],
-            own_bytes=figures["bytes"] + figures["moved"] * MOVED_BYTES + self._own_bytes,
+            own_bytes=figures["bytes"] + self._own_bytes,
         )
 
     @property
