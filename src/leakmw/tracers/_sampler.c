@@ -128,7 +128,6 @@ static struct {
     bool active, probing, reached;
 } state = {.window = 1};
 
-enum {MEM, OBJ};
 static const PyMemAllocatorDomain domains[] = {PYMEM_DOMAIN_MEM, PYMEM_DOMAIN_OBJ};
 static PyMemAllocatorEx allocators[2];   /* those below our hooks */
 
@@ -643,9 +642,7 @@ released(void *block)
     return birth;
 }
 
-/* The hooks, for each domain its own. The usual case ends in a jump to the allocator below, without a
-   frame: what is rare stands in a function of its own, or each call would pay for its registers. The
-   context is not needed, as there is one allocator below at a time. */
+/* The hooks. The usual case ends in a jump to the allocator below: it costs but few instructions. */
 
 static inline bool
 is_chosen(size_t size)
@@ -653,103 +650,59 @@ is_chosen(size_t size)
     return __builtin_expect((gap -= (int64_t)size) < 0, 0);
 }
 
-static inline bool
-may_be_sampled(void *block)
+static void *
+hook_malloc(void *below, size_t size)
 {
-    return __builtin_expect(*counter_of(block), 0);
-}
-
-static void *Py_NO_INLINE
-malloc_sampled(const PyMemAllocatorEx *below, size_t size)
-{
-    return chosen(below->malloc(below->ctx, size), size, state.window);
-}
-
-static inline void *
-hook_malloc(const PyMemAllocatorEx *below, size_t size)
-{
+    PyMemAllocatorEx *allocator = below;
     if (is_chosen(size)) {
-        return malloc_sampled(below, size);
+        return chosen(allocator->malloc(allocator->ctx, size), size, state.window);
     }
-    return below->malloc(below->ctx, size);
+    return allocator->malloc(allocator->ctx, size);
 }
 
-static void *Py_NO_INLINE
-calloc_sampled(const PyMemAllocatorEx *below, size_t count, size_t size)
+static void *
+hook_calloc(void *below, size_t count, size_t size)
 {
-    return chosen(below->calloc(below->ctx, count, size), count * size, state.window);
-}
-
-static inline void *
-hook_calloc(const PyMemAllocatorEx *below, size_t count, size_t size)
-{
+    PyMemAllocatorEx *allocator = below;
     if (is_chosen(count * size)) {
-        return calloc_sampled(below, count, size);
+        void *block = allocator->calloc(allocator->ctx, count, size);
+        return chosen(block, count * size, state.window);
     }
-    return below->calloc(below->ctx, count, size);
+    return allocator->calloc(allocator->ctx, count, size);
 }
 
-static void *Py_NO_INLINE
-realloc_sampled(const PyMemAllocatorEx *below, void *old, size_t size, bool chosen_now)
+static void *
+hook_realloc(void *below, void *old, size_t size)
 {
-    void *block = below->realloc(below->ctx, old, size);
+    PyMemAllocatorEx *allocator = below;
+    bool chosen_now = is_chosen(size);
+    if (__builtin_expect(!chosen_now && !*counter_of(old), 1)) {
+        return allocator->realloc(allocator->ctx, old, size);
+    }
+    void *block = allocator->realloc(allocator->ctx, old, size);
     /* a failed one leaves the old block as it was; the GIL is held, so nobody else has got it. What
        grows is as old as it was: else a buffer that grows at each request would never get older */
     uint32_t birth = block != NULL && old != NULL ? released(old) : state.window;
     return chosen_now ? chosen(block, size, birth) : block;
 }
 
-static inline void *
-hook_realloc(const PyMemAllocatorEx *below, void *old, size_t size)
-{
-    bool chosen_now = is_chosen(size);
-    if (__builtin_expect(chosen_now, 0) || may_be_sampled(old)) {
-        return realloc_sampled(below, old, size, chosen_now);
-    }
-    return below->realloc(below->ctx, old, size);
-}
-
 static void Py_NO_INLINE
-free_sampled(const PyMemAllocatorEx *below, void *block)
+free_sampled(PyMemAllocatorEx *allocator, void *block)
 {
     released(block);
-    below->free(below->ctx, block);
+    allocator->free(allocator->ctx, block);
 }
 
-static inline void
-hook_free(const PyMemAllocatorEx *below, void *block)
+static void
+hook_free(void *below, void *block)
 {
-    if (may_be_sampled(block)) {
-        free_sampled(below, block);
+    PyMemAllocatorEx *allocator = below;
+    if (__builtin_expect(*counter_of(block), 0)) {
+        free_sampled(allocator, block);
     } else {
-        below->free(below->ctx, block);
+        allocator->free(allocator->ctx, block);
     }
 }
-
-#define HOOKS(name, domain)                                                                       \
-    static void *name##_malloc(void *Py_UNUSED(context), size_t size)                             \
-    {                                                                                             \
-        return hook_malloc(&allocators[domain], size);                                            \
-    }                                                                                             \
-    static void *name##_calloc(void *Py_UNUSED(context), size_t count, size_t size)               \
-    {                                                                                             \
-        return hook_calloc(&allocators[domain], count, size);                                     \
-    }                                                                                             \
-    static void *name##_realloc(void *Py_UNUSED(context), void *old, size_t size)                 \
-    {                                                                                             \
-        return hook_realloc(&allocators[domain], old, size);                                      \
-    }                                                                                             \
-    static void name##_free(void *Py_UNUSED(context), void *block)                                \
-    {                                                                                             \
-        hook_free(&allocators[domain], block);                                                    \
-    }
-
-HOOKS(mem, MEM)
-HOOKS(obj, OBJ)
-
-static const PyMemAllocatorEx hooks[] = {
-    {NULL, mem_malloc, mem_calloc, mem_realloc, mem_free},
-    {NULL, obj_malloc, obj_calloc, obj_realloc, obj_free}};
 
 /* Say whether allocations of a domain come to us, from the top or from below another tool. */
 static bool
@@ -759,8 +712,8 @@ is_reached(int i)
     state.probing = true;
     state.reached = false;
     gap = 0;
-    void *block = i == OBJ ? PyObject_Malloc(1) : PyMem_Malloc(1);
-    i == OBJ ? PyObject_Free(block) : PyMem_Free(block);
+    void *block = i ? PyObject_Malloc(1) : PyMem_Malloc(1);
+    i ? PyObject_Free(block) : PyMem_Free(block);
     state.probing = false;
     gap = kept;
     return state.reached;
@@ -771,7 +724,8 @@ hook(int i)
 {
     if (!is_reached(i)) {
         PyMem_GetAllocator(domains[i], &allocators[i]);
-        PyMemAllocatorEx ours = hooks[i];
+        PyMemAllocatorEx ours = {
+            &allocators[i], hook_malloc, hook_calloc, hook_realloc, hook_free};
         PyMem_SetAllocator(domains[i], &ours);
     }
 }
@@ -781,7 +735,7 @@ unhook(int i)
 {
     PyMemAllocatorEx top;
     PyMem_GetAllocator(domains[i], &top);
-    if (top.malloc == hooks[i].malloc) {
+    if (top.malloc == hook_malloc) {
         PyMem_SetAllocator(domains[i], &allocators[i]);
     }
 }
@@ -885,8 +839,8 @@ sampler_start(PyObject *Py_UNUSED(module), PyObject *args)
     state.since_look = 0;
     state.cpu_seen = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
     state.spent_seen = state.spent;
-    hook(MEM);
-    hook(OBJ);
+    hook(0);
+    hook(1);
     state.active = true;
     draw_gap();
     Py_RETURN_NONE;
@@ -902,8 +856,8 @@ sampler_stop(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
     state.active = false;
     gap = INT64_MAX;
     clear();
-    unhook(MEM);
-    unhook(OBJ);
+    unhook(0);
+    unhook(1);
     Py_RETURN_NONE;
 }
 
@@ -939,7 +893,7 @@ sampler_read(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
 {
     bury();
     /* what a hook that is reached no more has not seen freed must not be looked at */
-    bool all_live = is_reached(MEM) && is_reached(OBJ);
+    bool all_live = is_reached(0) && is_reached(1);
     int64_t kept = gap;
     gap = INT64_MAX;  /* no sample comes meanwhile */
     uint32_t count = state.live;
@@ -1098,7 +1052,7 @@ sampler_figures(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(ignored))
                        sizeof(paths) + sizeof(filter) + sizeof(dropped);
     return Py_BuildValue(
         "{s:O,s:d,s:d,s:I,s:K,s:K,s:K,s:I,s:d,s:n}",
-        "reached", state.active && is_reached(MEM) && is_reached(OBJ) ? Py_True : Py_False,
+        "reached", state.active && is_reached(0) && is_reached(1) ? Py_True : Py_False,
         "interval", state.interval, "part", state.part, "live", state.live,
         "taken", (unsigned long long)state.taken, "thinned", (unsigned long long)state.thinned,
         "skipped", (unsigned long long)state.skipped, "nodes", state.in_use,
