@@ -63,7 +63,7 @@ def read() -> None:
     records, visits = _sampler.read()
     if len(records) != RECORD.size * len(visits):
         raise AssertionError("records and visits differ in number")
-    for node, _, size, interval, *_ in RECORD.iter_unpack(records):
+    for node, _, size, interval, _ in RECORD.iter_unpack(records):
         if size < 0 or interval <= 0:
             raise AssertionError("a record makes no sense")
         while node:
