@@ -671,19 +671,26 @@ hook_calloc(void *below, size_t count, size_t size)
     return allocator->calloc(allocator->ctx, count, size);
 }
 
-static void *
-hook_realloc(void *below, void *old, size_t size)
+/* Move a block that is sampled, or is to be. */
+static void *Py_NO_INLINE
+realloc_sampled(PyMemAllocatorEx *allocator, void *old, size_t size, bool chosen_now)
 {
-    PyMemAllocatorEx *allocator = below;
-    bool chosen_now = is_chosen(size);
-    if (__builtin_expect(!chosen_now && !*counter_of(old), 1)) {
-        return allocator->realloc(allocator->ctx, old, size);
-    }
     void *block = allocator->realloc(allocator->ctx, old, size);
     /* a failed one leaves the old block as it was; the GIL is held, so nobody else has got it. What
        grows is as old as it was: else a buffer that grows at each request would never get older */
     uint32_t birth = block != NULL && old != NULL ? released(old) : state.window;
     return chosen_now ? chosen(block, size, birth) : block;
+}
+
+static void *
+hook_realloc(void *below, void *old, size_t size)
+{
+    PyMemAllocatorEx *allocator = below;
+    bool chosen_now = is_chosen(size);
+    if (__builtin_expect(chosen_now || *counter_of(old), 0)) {
+        return realloc_sampled(allocator, old, size, chosen_now);
+    }
+    return allocator->realloc(allocator->ctx, old, size);
 }
 
 static void Py_NO_INLINE
