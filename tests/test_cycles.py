@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.apps import legacy
+from tests.apps.compiled import built, loaded
 
 from leakmw import forked, meters
 from leakmw.heap import inspector as looking
@@ -433,15 +433,9 @@ def test_in_a_process_of_its_own(check: Callable[[], None]) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.fixture(name="folder", scope="module")
-def _legacy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of an extension whose type has a ``tp_del``, never to be called."""
-    return legacy.built(tmp_path_factory.mktemp("legacy"))
-
-
-def uncollectable_objects_are_named(folder: str) -> None:
+def uncollectable_objects_are_named(library: str) -> None:
     """Before a collection, and when they lie in gc.garbage after it."""
-    module = legacy.loaded(folder)
+    module = loaded(library)
     for _ in range(12):
         one = module.Legacy()
         one.hold([one, Plain()])
@@ -458,12 +452,12 @@ def uncollectable_objects_are_named(folder: str) -> None:
     os._exit(0)  # the end of the interpreter would ask for their finalizer
 
 
-def test_uncollectable_objects_are_named(folder: Path) -> None:
+def test_uncollectable_objects_are_named(tmp_path: Path) -> None:
     """Those of a C type with a finalizer of before PEP 442: in a process of their own."""
     code = "\n".join(ONE.splitlines()[:-1]) + (
         "\ntest_cycles.uncollectable_objects_are_named(sys.argv[1])"
     )
-    command = [sys.executable, "-c", code, str(folder)]
+    command = [sys.executable, "-c", code, str(built("legacy", tmp_path))]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -8,7 +8,7 @@ import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
-from tests.apps import legacy
+from tests.apps.compiled import built
 
 from leakmw import forked
 
@@ -95,7 +95,7 @@ def test_a_heap_that_is_hard_to_walk_is_looked_at(name: str, prepare: str) -> No
 @pytest.mark.parametrize("prepare", ["plain", "frozen"])
 def test_what_cannot_be_collected_is_looked_at(tmp_path: Path, prepare: str) -> None:
     """Objects of a C type with a legacy tp_del: some live, some lie in gc.garbage."""
-    seen = looked_at("legacy", prepare, str(legacy.built(tmp_path)))
+    seen = looked_at("legacy", prepare, str(built("legacy", tmp_path)))
     as_expected(seen, LEGACY)
     (group,) = (one for one in seen["groups"] if "legacy.Legacy" in dict(one["types"]))
     assert group["kept_objects"] == 12

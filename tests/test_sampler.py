@@ -18,11 +18,10 @@ import weakref
 from collections import Counter
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.apps import legacy
+from tests.apps.compiled import built
 from tests.busy import busy_with
 
 from leakmw.tracers import sampling
@@ -30,6 +29,7 @@ from leakmw.tracers.samples import RECORD, weigh
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 if sampling.unavailable():
     pytest.skip("the extension is not built", allow_module_level=True)
@@ -241,8 +241,7 @@ def test_whatever_allocates_gets_back_what_it_gave(allocator: str) -> None:
 
 def test_the_raw_domain_is_free_without_the_lock(tmp_path: Path) -> None:
     """Threads without the GIL allocate and free beside all that is sampled, begun and ended."""
-    source = Path(__file__).parent / "apps" / "unlocked.c"
-    library = ctypes.CDLL(str(legacy.built(tmp_path, source) / "unlocked.so"))
+    library = ctypes.CDLL(str(built("unlocked", tmp_path)))
     seeds = itertools.count()
 
     def allocate() -> None:

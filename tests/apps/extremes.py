@@ -10,7 +10,7 @@ import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
 
-from tests.apps.legacy import loaded
+from tests.apps.compiled import loaded
 
 from leakmw import meters
 from leakmw.heap.child import Child
@@ -88,9 +88,9 @@ def classes() -> None:
     grow(last.instances.append)
 
 
-def legacy(folder: str) -> None:
+def legacy(library: str) -> None:
     """Keep in objects with a finalizer of before PEP 442; some of them are garbage."""
-    module = loaded(folder)
+    module = loaded(library)
 
     def keep(thing: object) -> None:
         one = module.Legacy()
