@@ -1,6 +1,6 @@
 """What leakmw costs: CPU per request against the bare app, as ratios of one run.
 
-python benchmarks/overhead.py [default] [peers] [heavy] [counting] [in-process] [tracing]
+python benchmarks/overhead.py [default] [peers] [heavy] [grown] [counting] [in-process] [tracing]
     [instructions]
 """
 
@@ -51,6 +51,7 @@ class Case(NamedTuple):
     def title(self) -> str:
         """What stands in the first column."""
         app = self.app.removeprefix("hello_").replace("page_", "a page from ")
+        app = app.replace("grown_", "a page beside a million objects from ")
         return f"{app.replace('heavy_', 'allocations in ')}, {self.server}"
 
 
@@ -62,7 +63,11 @@ CASES = [
 ]
 PAGES = [Case("page_flask", "gunicorn gthread"), Case("page_starlette", "uvicorn")]
 HEAVY = Case("heavy_flask", "gunicorn gthread")
+GROWN = Case("grown_flask", "gunicorn gthread")
 TRACEMALLOC = ("tracemalloc 1", "tracemalloc 25")
+STEADY_PEERS = ("ddtrace", "pyroscope", "dozer")
+"""Those that somebody might leave on."""
+
 TRACED = [*PAGES, Case("hello_flask", "gunicorn gthread"), Case("hello_starlette", "uvicorn")]
 
 
@@ -107,29 +112,42 @@ def default(effort: Effort) -> str:
 
     Beside it what counting costs; what a second thread does that only waits, as leakmw's mostly
     does, for then the C library has to lock; and all with an interval of a gigabyte, so without
-    samples.
+    samples. "All of it" has the snapshots in it, which fall into too few pairs for a median.
     """
     rows = []
     for case in [*PAGES, HEAVY, *CASES]:
         costs = measured(case, ("bare", "counting", "thread", "unsampled", "leakmw"), effort)
         bare = Spread.of([seconds * 1e6 for seconds in costs["bare"]]).shown(0)
         ratios = (ratio(some, costs["bare"]) for name, some in costs.items() if name != "bare")
-        rows.append((case.title, bare, *ratios))
-    columns = ("counting", "a second thread", "without samples", "leakmw")
+        rows.append((case.title, bare, *ratios, whole(costs["leakmw"], costs["bare"])))
+    columns = ("counting", "a second thread", "without samples", "leakmw", "all of it")
     return table(("app, server", "bare, µs of CPU per request", *columns), rows)
 
 
-def peers(effort: Effort, case: Case = PAGES[0]) -> str:
-    """Compare leakmw at its defaults with what others offer, on the same page, in one run."""
-    names = ("bare", "leakmw", "ddtrace", "pyroscope", "dozer", "memray", *TRACEMALLOC)
-    costs = measured(case, names, effort)
-    rows = [(name, ratio(costs[name], costs["bare"])) for name in names[1:]]
-    return table((f"on {case.title}", "CPU per request / bare"), rows)
+def peers(
+    effort: Effort,
+    case: Case = PAGES[0],
+    others: Sequence[str] = (*STEADY_PEERS, "memray", *TRACEMALLOC),
+) -> str:
+    """Compare leakmw at its defaults with what others offer, on the same page, in one run.
+
+    Dozer looks once in five seconds, whatever is served: that shows in "all of it" alone.
+    """
+    names = ("leakmw", *others)
+    costs = measured(case, ("bare", *names), effort)
+    bare = costs["bare"]
+    rows = [(name, ratio(costs[name], bare), whole(costs[name], bare)) for name in names]
+    return table((f"on {case.title}", "CPU per request / bare", "all of it"), rows)
 
 
 def heavy(effort: Effort) -> str:
     """Do the same on an app that does little but allocate."""
     return peers(effort, HEAVY)
+
+
+def grown(effort: Effort) -> str:
+    """Do the same in a process as large as those that somebody looks into."""
+    return peers(effort, GROWN, STEADY_PEERS)
 
 
 def tracing(effort: Effort) -> str:
@@ -266,6 +284,11 @@ def ratio(costs: Sequence[float], base: Sequence[float]) -> str:
     return Spread.of([a / b for a, b in zip(costs, base, strict=True)]).shown(3)
 
 
+def whole(costs: Sequence[float], base: Sequence[float]) -> str:
+    """Compare all requests together: what happens seldom falls into few pairs."""
+    return f"{sum(costs) / sum(base):.3f}"
+
+
 def timed(app: str, variant: str) -> float:
     """Return microseconds per request in a process of its own."""
     command = [sys.executable, str(Path(__file__).with_name("in_process.py")), app]
@@ -303,6 +326,7 @@ SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
     "default": (default, Effort(rounds=3, blocks=12, requests=304, settling=STEADY_SECONDS)),
     "peers": (peers, Effort(rounds=2, blocks=12, requests=200, settling=SETTLED_SECONDS)),
     "heavy": (heavy, Effort(rounds=2, blocks=12, requests=104, settling=SETTLED_SECONDS)),
+    "grown": (grown, Effort(rounds=3, blocks=40, requests=304, settling=STEADY_SECONDS)),
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
     # one start of the servers decides as much as what is measured
