@@ -122,6 +122,7 @@ def keep(number: int) -> None:
     """Keep one more of everything."""
     key = f"{SECRET} {number}"
     KEPT[key] = {key: [key] * 9}
+    KEPT[f"{key} again"] = key  # all else grows by one: a look at the heap lists what grows most
     getattr(STATE, f"basket_{SECRET}").append([key] * 20)
     getattr(STATE, f"__{SECRET}__").append([key] * 20)
     getattr(TENANT, f"kept_{SECRET}").append([key] * 20)
