@@ -41,6 +41,15 @@ SHORT_RUNS, WHOLE_RUNS = (200, 600), (600, 1600)
 """Requests of two runs whose difference is taken; within the second pair a snapshot is due."""
 
 
+KINDS = {
+    "hello": "",
+    "page": "a page from ",
+    "heavy": "allocations in ",
+    "grown": "a page beside a million objects from ",
+}
+"""What apps are called in a table, by the first part of their name."""
+
+
 class Case(NamedTuple):
     """One app behind one server."""
 
@@ -50,9 +59,8 @@ class Case(NamedTuple):
     @property
     def title(self) -> str:
         """What stands in the first column."""
-        app = self.app.removeprefix("hello_").replace("page_", "a page from ")
-        app = app.replace("grown_", "a page beside a million objects from ")
-        return f"{app.replace('heavy_', 'allocations in ')}, {self.server}"
+        kind, framework = self.app.split("_")
+        return f"{KINDS[kind]}{framework}, {self.server}"
 
 
 WSGI = ("hello_wsgi", "hello_flask", "hello_django")
