@@ -530,9 +530,8 @@ def test_workers_are_told_apart_and_their_ends_noticed(
         (72, True),
         (71, False),
     ]
-    assert [
-        worker.pid for _, worker in view.living(lambda _: None)
-    ] == []  # long silent, elsewhere
+    assert [one.worker.pid for _, one in view.living(lambda one: one.pid in living)] == [72]
+    assert view.living(lambda _: None) == []  # long silent, elsewhere
     stores[72].speak(told(72).status, {})
     with opened().reading() as connection:
         ended = connection.execute("SELECT pid FROM worker WHERE ended_at IS NOT NULL").fetchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -72,7 +73,7 @@ def seen(
 
 def candidates(several: Sequence[Seen]) -> list[Candidate]:
     """Return what is to be said of each place that several workers have seen."""
-    found, _ = judged(together(several), together([one.looked_at() for one in several]))
+    found, _ = judged(together(several), lambda: together([one.looked_at() for one in several]))
     return found
 
 
@@ -134,6 +135,17 @@ def test_a_cache_that_fills_in_each_worker_is_no_leak() -> None:
     one = seen(100 * BLOCK, 60 * BLOCK, 20 * BLOCK, 0, 0, 0, 0)
     assert verdicts([one] * 4) == [Verdict.SETTLED]
     assert verdicts([one] * 16) == [Verdict.SETTLED]
+
+
+def test_what_a_collection_has_seen_is_asked_only_where_something_grows() -> None:
+    """To put that together, too, takes as long as all the rest, and most apps are healthy."""
+    filled = together([seen(100 * BLOCK, 60 * BLOCK, 20 * BLOCK, 0, 0, 0, 0)] * 4)
+    growing = together([seen(*[40 * BLOCK] * 3)] * 4)
+    looked_at = Mock(return_value=growing)
+    judged(filled, looked_at)
+    looked_at.assert_not_called()
+    judged(growing, looked_at)
+    looked_at.assert_called_once()
 
 
 def test_what_each_interpreter_keeps_for_itself_is_no_leak() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from functools import partial
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def verdict(
         collections=collections,
     )
     share = Share(ENDPOINT, PLACE, (), growths, growths)._replace(**known)
-    return judge(share, during, looked_at(share, during))
+    return judge(share, during, partial(looked_at, share, during))
 
 
 def test_steady_growth_is_suspect_from_the_fifth_window() -> None:

@@ -25,10 +25,11 @@ from leakmw.store.files import located
 from leakmw.store.memory import MemoryStore
 from leakmw.store.release import release
 from leakmw.store.shared import SharedStore, Told
+from leakmw.store.view import View
 from leakmw.tracers.functions import described
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from leakmw.analysis.together import Seen
     from leakmw.records import Endpoint, Memory, Remembered, Report, Snapshot, Traceback, Worker
@@ -341,9 +342,9 @@ class Fleet:
             return {}
         self._shared.refresh()
         return {
-            number: worker
-            for number, worker in self._shared.view.living(meters.lives)
-            if worker.is_called(name)
+            number: one.worker
+            for number, one in self._shared.view.living(meters.lives)
+            if one.worker.is_called(name)
         }
 
     def profiles(self) -> tuple[Profile, ...]:
@@ -359,11 +360,19 @@ class Fleet:
 
         Of this one it is what is true now, of others what they said last.
         """
+        return self._with_own(self._view.workers(meters.lives))
+
+    def living(self) -> tuple[WorkerStatus, ...]:
+        """Return the workers that live, without a look at those that have ended."""
+        return self._with_own(one for _, one in self._view.living(meters.lives))
+
+    def _with_own(self, known: Iterable[WorkerStatus]) -> tuple[WorkerStatus, ...]:
         own = replace(self._status, visits=self._visits(), errors=self._errors())
-        if self._shared is None or not self._shared.view.rows:
-            return (own,)
-        known = self._shared.view.workers(meters.lives)
-        return tuple(own if one.worker == own.worker else one for one in known)
+        return tuple(own if one.worker == own.worker else one for one in known) or (own,)
+
+    @property
+    def _view(self) -> View:
+        return View() if self._shared is None else self._shared.view
 
     def report(self) -> Report | None:
         """Return the latest report on all workers; from any thread.

@@ -196,11 +196,8 @@ class Reporting:
         )
 
     def _memory(self, last: Snapshot, workers: int) -> Memory:
-        every = (
-            [one.memory for one in self._fleet.workers() if one.alive and one.memory]
-            if workers > 1
-            else []
-        )
+        living = self._fleet.living() if workers > 1 else ()
+        every = [one.memory for one in living if one.memory]
         return summed(every) if every else replace(last.memory, seconds_to_limit=self._limit_in)
 
     def _forecast(self) -> Estimate | None:

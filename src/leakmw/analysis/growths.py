@@ -9,6 +9,7 @@ import math
 from collections import defaultdict
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import attribute, windows
@@ -110,7 +111,7 @@ def analyse(snapshots: Sequence[Snapshot], glances: Sequence[Glance] = ()) -> An
         return Analysis(window, (), ())
     seen = _seen(snapshots)
     native = outside(snapshots, glances)
-    candidates, totals = judged(seen, seen.looked_at())
+    candidates, totals = judged(seen, seen.looked_at)
     return Analysis(
         window,
         _totals(totals, seen.during),
@@ -131,7 +132,7 @@ def joined(analysis: Analysis, others: Sequence[Seen]) -> Analysis:
     if not others:
         return analysis
     whole = together(several)
-    candidates, totals = judged(whole, together([one.looked_at() for one in several]))
+    candidates, totals = judged(whole, lambda: together([one.looked_at() for one in several]))
     said = f"seen in {len(several)} workers together"
     native = [one for one in analysis.candidates if one.native]
     return analysis._replace(
@@ -146,23 +147,26 @@ def joined(analysis: Analysis, others: Sequence[Seen]) -> Analysis:
     )
 
 
-def judged(whole: Seen, looked_at: Seen) -> tuple[list[Candidate], dict[str, Total]]:
+def judged(whole: Seen, looked_at: Callable[[], Seen]) -> tuple[list[Candidate], dict[str, Total]]:
     """Return what is to be said of each place, and the growth of each endpoint.
 
     Args:
         whole: What one worker has seen, or several together.
 
-        looked_at: The part of it that the last full collection has seen.
+        looked_at: Returns the part of it that the last full collection has seen. Where nothing
+            grows it is not asked: to put that of many workers together takes as long as the rest.
     """
-    left = {key(share): share for share in looked_at.shares} if looked_at.during.seconds else {}
-    said = [
-        judge(
-            share,
-            whole.during,
-            (left[key(share)], looked_at.during) if key(share) in left else None,
-        )
-        for share in whole.shares
-    ]
+
+    @cache
+    def left() -> tuple[dict[object, Share], Windows]:
+        seen = looked_at()
+        return {key(share): share for share in seen.shares if seen.during.seconds}, seen.during
+
+    def left_of(share: Share) -> tuple[Share, Windows] | None:
+        shares, during = left()
+        return (shares[key(share)], during) if key(share) in shares else None
+
+    said = [judge(share, whole.during, partial(left_of, share)) for share in whole.shares]
     handed_on = _handed_on(whole.shares, said)
     grown = zip(whole.shares, said, handed_on, strict=True)
     candidates = [_counted(share, one, whole.during, more) for share, one, more in grown]

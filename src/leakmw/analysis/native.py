@@ -8,6 +8,7 @@ glances at the heap between the snapshots tell more.
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from leakmw.analysis.attribution import ALL, Share, Windows, steps, windows
@@ -192,7 +193,7 @@ def _suspects(meter: _Meter, weights: Mapping[str, Weight], during: Windows) -> 
     for share in _shares(meter, weights, during):
         if sum(share.bytes) < least:
             continue
-        judgement = judge(share, during, looked_at(share, during))
+        judgement = judge(share, during, partial(looked_at, share, during))
         if judgement.verdict is Verdict.LEAK and not meter.sure:
             judgement = judgement._replace(verdict=Verdict.SUSPECT)
         if judgement.grows:

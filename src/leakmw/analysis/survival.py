@@ -41,6 +41,10 @@ class Turnover(NamedTuple):
         """Return the growth of what outlives its window."""
         return [born - died for born, died in zip(self.born, self.died, strict=True)]
 
+    def growth(self) -> float:
+        """Return all of that together."""
+        return sum(self.born) - sum(self.died)
+
     def alive(self) -> list[float]:
         """Return what part of each window's births is alive; 1 where there were none."""
         both = zip(self.kept, self.born, strict=True)

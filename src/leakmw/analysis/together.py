@@ -7,15 +7,23 @@ each worker's life, and what leaks goes on in all of them. Four workers need a q
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from leakmw.analysis.attribution import Share, Windows
 from leakmw.analysis.replacing import Heap, Heaps
 from leakmw.analysis.survival import Survival, Turnover
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+
+    Group = Sequence[tuple[int, "Known"]]
+    Columns = Group[Sequence[float]]
+
+Name = TypeVar("Name")
+Known = TypeVar("Known")
+"""What one worker knows of a name; a group has that of several, each with its worker's place."""
 
 TOLD = 48
 """Places that a worker tells the others of, those that grew most."""
@@ -80,7 +88,8 @@ class Seen(NamedTuple):
 
 
 def _grew(share: Share) -> float:
-    return max(sum(share.bytes), sum(share.survival.bytes.net()) if share.survival else 0.0)
+    lasting = share.survival.bytes.growth() if share.survival else 0.0
+    return max(sum(share.bytes), lasting)
 
 
 def together(several: Sequence[Seen]) -> Seen:
@@ -96,12 +105,10 @@ def together(several: Sequence[Seen]) -> Seen:
     if not others:
         return first
     order = _Order(everyone)
-    names = dict.fromkeys(name for one in everyone for name in one.during.visits)
+    visits = _by_name(one.during.visits.items() for one in everyone)
     during = Windows(
-        visits={
-            name: order.laid([one.during.visits.get(name) for one in everyone]) for name in names
-        },
-        seconds=order.laid([one.during.seconds for one in everyone]),
+        visits={name: order.laid(columns) for name, columns in visits.items()},
+        seconds=order.laid(list(enumerate(one.during.seconds for one in everyone))),
         in_flight=max(one.during.in_flight for one in everyone),
         collections=_collections(order, everyone),
         heaps=_heaps(order, everyone),
@@ -129,17 +136,31 @@ class _Order:
             for index, one in enumerate(everyone)
             for window, age in enumerate(list(accumulate(_visits(one), initial=one.age))[1:-1])
         ]
-        self._places = [(index, window) for _, index, window in sorted(ages)]
+        self._length = len(ages)
+        self._positions: list[list[int]] = [[] for _ in everyone]
+        for position, (_, index, _) in enumerate(sorted(ages)):
+            self._positions[index].append(position)
 
-    def laid(self, columns: Sequence[Sequence[float] | None]) -> list[float]:
+    def laid(self, columns: Columns) -> list[float]:
         """Return the columns as one; the last entries of all of them add up to the last."""
-        return [*self.settled(columns), sum(column[-1] for column in columns if column)]
+        return [*self.settled(columns), sum(column[-1] for _, column in columns)]
 
-    def settled(self, columns: Sequence[Sequence[float] | None]) -> list[float]:
+    def settled(self, columns: Columns) -> list[float]:
         """Return the columns as one, without the last window; nothing grew where there is none."""
-        return [
-            column[window] if (column := columns[index]) else 0.0 for index, window in self._places
-        ]
+        laid = [0.0] * self._length
+        for worker, column in columns:
+            for position, figure in zip(self._positions[worker], column, strict=False):
+                laid[position] = figure
+        return laid
+
+
+def _by_name(everyone: Iterable[Iterable[tuple[Name, Known]]]) -> Mapping[Name, Group[Known]]:
+    """Return what there is of each name, with the place of the worker that knows it."""
+    groups: dict[Name, list[tuple[int, Known]]] = defaultdict(list)
+    for worker, told in enumerate(everyone):
+        for name, known in told:
+            groups[name].append((worker, known))
+    return groups
 
 
 def _visits(one: Seen) -> list[float]:
@@ -149,7 +170,8 @@ def _visits(one: Seen) -> list[float]:
 def _collections(order: _Order, everyone: Sequence[Seen]) -> list[float] | None:
     """Return the collections in each window; ``None`` where one of the workers has none at all."""
     columns = [one.during.collections for one in everyone]
-    return None if None in columns else order.laid(columns)
+    told = [column for column in columns if column is not None]
+    return order.laid(list(enumerate(told))) if len(told) == len(columns) else None
 
 
 def _heaps(order: _Order, everyone: Sequence[Seen]) -> Heaps | None:
@@ -163,8 +185,8 @@ def _heaps(order: _Order, everyone: Sequence[Seen]) -> Heaps | None:
 
 def _heap(order: _Order, everyone: Sequence[Heap]) -> Heap:
     return Heap(
-        order.laid([one.in_use for one in everyone]),
-        order.laid([one.unseen for one in everyone]),
+        order.laid(list(enumerate(one.in_use for one in everyone))),
+        order.laid(list(enumerate(one.unseen for one in everyone))),
         exact=all(one.exact for one in everyone),
     )
 
@@ -176,50 +198,46 @@ def key(share: Share) -> tuple[str, str, int, bool]:
 
 
 def _shares(order: _Order, everyone: Sequence[Seen]) -> list[Share]:
-    known = [{key(share): share for share in one.shares} for one in everyone]
-    keys = dict.fromkeys(name for shares in known for name in shares)
-    return [_share(order, [shares.get(name) for shares in known]) for name in keys]
+    groups = _by_name(((key(share), share) for share in one.shares) for one in everyone)
+    return [_share(order, group) for group in groups.values()]
 
 
-def _share(order: _Order, group: Sequence[Share | None]) -> Share:
-    there = [share for share in group if share is not None]
+def _share(order: _Order, group: Group[Share]) -> Share:
+    there = [share for _, share in group]
     most = max(there, key=lambda share: abs(sum(share.bytes)))
     return there[0]._replace(
         traceback=most.traceback,
-        bytes=order.laid([share and share.bytes for share in group]),
-        blocks=order.laid([share and share.blocks for share in group]),
+        bytes=order.laid([(worker, share.bytes) for worker, share in group]),
+        blocks=order.laid([(worker, share.blocks) for worker, share in group]),
         variance=sum(share.variance for share in there),
         solved=any(share.solved for share in there),
         margin=max(share.margin for share in there),
-        survival=_survival(order, group, there),
+        survival=_survival(order, group),
         processes=max(1, sum(_grew(share) > 0 for share in there)),
     )
 
 
-def _survival(
-    order: _Order, group: Sequence[Share | None], there: Sequence[Share]
-) -> Survival | None:
-    if any(share.survival is None for share in there):
+def _survival(order: _Order, group: Group[Share]) -> Survival | None:
+    """Return the turnover in all of them; ``None`` where one of them does not know its own."""
+    known = [(worker, share.survival) for worker, share in group if share.survival is not None]
+    if len(known) < len(group):
         return None
+    return Survival(
+        _turnover(order, [(worker, one.bytes) for worker, one in known]),
+        _turnover(order, [(worker, one.blocks) for worker, one in known]),
+    )
 
-    def laid(unit: Callable[[Survival], Turnover]) -> Turnover:
-        turnovers = [unit(share.survival) if share and share.survival else None for share in group]
-        return Turnover(
-            *(
-                order.settled([turnover and turnover[column] for turnover in turnovers])
-                for column in range(len(Turnover._fields))
-            )
-        )
 
-    return Survival(laid(lambda one: one.bytes), laid(lambda one: one.blocks))
+def _turnover(order: _Order, group: Group[Turnover]) -> Turnover:
+    places = range(len(Turnover._fields))
+    return Turnover(*(order.settled([(at, one[place]) for at, one in group]) for place in places))
 
 
 def _totals(order: _Order, everyone: Sequence[Seen]) -> dict[str, Total]:
-    totals = [one.totals for one in everyone]
     return {
         name: Total(
-            order.laid([(name in total and total[name].bytes) or None for total in totals]),
-            order.laid([(name in total and total[name].blocks) or None for total in totals]),
+            order.laid([(worker, total.bytes) for worker, total in group]),
+            order.laid([(worker, total.blocks) for worker, total in group]),
         )
-        for name in dict.fromkeys(name for total in totals for name in total)
+        for name, group in _by_name(one.totals.items() for one in everyone).items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,7 +96,9 @@ class _Grown(NamedTuple):
     wait: float
 
 
-def judge(share: Share, during: Windows, looked_at: tuple[Share, Windows] | None) -> Judgement:
+def judge(
+    share: Share, during: Windows, looked_at: Callable[[], tuple[Share, Windows] | None]
+) -> Judgement:
     """Judge the growth of one endpoint at one place.
 
     Args:
@@ -104,13 +106,14 @@ def judge(share: Share, during: Windows, looked_at: tuple[Share, Windows] | None
 
         during: The windows.
 
-        looked_at: The same over those that the last full collection has seen; ``None`` if there
-            are none.
+        looked_at: Returns the same over those that the last full collection has seen; ``None`` if
+            there are none. It is asked only of what grows.
     """
     grown = _grown(share, during)
     if grown is None:
         return _settled(share, during)
-    left = looked_at is not None and bool(_grown(*looked_at))
+    seen = looked_at()
+    left = seen is not None and bool(_grown(*seen))
     sure = share.place.own and share.endpoint != BACKGROUND and not share.place.recycled
     if not left and not sure:
         # what servers and frameworks leave: cycles that soon go. Those of the app itself count
@@ -165,7 +168,7 @@ def _active(share: Share, during: Windows) -> _Windows:
 def _grown_by_survivors(share: Share, survival: Survival, during: Windows) -> _Grown | None:
     """Judge by what outlives its window and what of that goes later."""
     amounts = _amounts(share, during)[:-1]
-    if sum(survival.bytes.net()) < share.processes * LASTING_BYTES:
+    if survival.bytes.growth() < share.processes * LASTING_BYTES:
         return None
     runs = [(one, run) for one in survival if (run := lasting(one, amounts))]
     if not runs:
@@ -330,7 +333,7 @@ def _settled(share: Share, during: Windows) -> Judgement:
     """Say whether it grew, and has stopped."""
     if share.survival is not None:
         turnover = share.survival.bytes
-        growth, amounts = sum(turnover.net()), _amounts(share, during)[:-1]
+        growth, amounts = turnover.growth(), _amounts(share, during)[:-1]
         enough = growth >= share.processes * LASTING_BYTES
         quiet = stopped(turnover, amounts) if enough else 0
         return _stopped(share, growth, quiet) if quiet else Judgement(None)

@@ -89,9 +89,9 @@ class StoreSource:
         """Return the answers of the workers that are asked, or of the first one that lives."""
         name = query.get(WORKER)
         living = sorted(  # the same one each time, where none is named
-            (number, worker)
-            for number, worker in view.living(meters.lives)
-            if name is None or worker.is_called(name)
+            (number, one.worker)
+            for number, one in view.living(meters.lives)
+            if name is None or one.worker.is_called(name)
         )
         chosen = dict(living if name == ALL else living[:1])
         if not chosen:

@@ -8,15 +8,16 @@ one did not write have their defaults.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 Record = TypeVar("Record")
+Reader = Callable[[Any], Any]
 
 
 def encoded(record: object) -> str:
@@ -31,7 +32,8 @@ def decoded(kind: type[Record], text: str) -> Record:
         ValueError: If it is none.
     """
     try:
-        record: Record = _read(kind, json.loads(text))
+        wanted: Any = kind
+        record: Record = _reader(wanted)(json.loads(text))
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"no {kind.__name__}") from error
     return record
@@ -49,58 +51,81 @@ def _plain(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} is not kept")
 
 
-def _read(kind: Any, raw: Any) -> Any:
-    """Return *raw* as a value of *kind*.
+@cache
+def _reader(kind: Any) -> Reader:
+    """Return what makes a value of *kind* of JSON, or raises what says that it is none.
 
-    Raises:
-        ValueError: If it is none, or another exception that says so.
+    It is made once for each kind: to look at annotations takes longer than all the rest.
     """
-    if kind is Any:
-        return raw
     if get_origin(kind) is not None:
-        return _generic(get_origin(kind), get_args(kind), raw)
-    if is_dataclass(kind) or (issubclass(kind, tuple) and kind is not tuple):
-        return _record(kind, raw)
-    return _simple(kind, raw)
+        return _generic(get_origin(kind), get_args(kind))
+    if kind in _SIMPLE:
+        return _SIMPLE[kind]
+    if is_dataclass(kind):
+        return partial(_dataclass, kind)
+    if issubclass(kind, tuple) and kind is not tuple:
+        return partial(_named_tuple, kind)
+    read: Reader = kind if issubclass(kind, Enum) else partial(_exactly, kind)
+    return read
 
 
-def _generic(origin: Any, arguments: tuple[Any, ...], raw: Any) -> Any:
+def _generic(origin: Any, arguments: tuple[Any, ...]) -> Reader:
     if origin in {Union, UnionType}:
         (kind,) = (one for one in arguments if one is not NoneType)
-        return None if raw is None else _read(kind, raw)
+        return partial(_optional, _reader(kind))
+    readers = tuple(_reader(one) for one in arguments if one is not ...)
     if origin is Mapping:
-        return {_read(arguments[0], name): _read(arguments[1], one) for name, one in raw.items()}
-    return _tuple(arguments, raw)
-
-
-def _record(kind: Any, raw: Any) -> Any:
-    known, make = _hints(kind), kind
-    if is_dataclass(kind):
-        names = raw.keys() & known.keys()
-        return make(**{name: _read(known[name], raw[name]) for name in names})
-    if not isinstance(raw, list):
-        raise ValueError("no array")  # noqa: TRY004  # it comes from a file
-    return make(*(_read(*pair) for pair in zip(known.values(), raw, strict=False)))
-
-
-def _tuple(arguments: tuple[Any, ...], raw: Any) -> tuple[Any, ...]:
-    if not isinstance(raw, list):
-        raise ValueError("no array")  # noqa: TRY004  # it comes from a file
+        return partial(_mapping, *readers)
     if arguments[-1:] == (...,):
-        return tuple(_read(arguments[0], one) for one in raw)
-    return tuple(_read(*pair) for pair in zip(arguments, raw, strict=True))
+        return partial(_array, *readers)
+    return partial(_tuple, readers)
 
 
-def _simple(kind: Any, raw: Any) -> Any:
-    if kind is datetime:
-        return datetime.fromisoformat(raw)
-    if issubclass(kind, Enum):
-        return kind(raw)
-    if kind is float and type(raw) is int:
-        return float(raw)
+def _optional(read: Reader, raw: Any) -> Any:
+    return None if raw is None else read(raw)
+
+
+def _mapping(read_name: Reader, read: Reader, raw: Any) -> dict[Any, Any]:
+    return {read_name(name): read(one) for name, one in raw.items()}
+
+
+def _array(read: Reader, raw: Any) -> tuple[Any, ...]:
+    return tuple(map(read, _exactly(list, raw)))
+
+
+def _tuple(readers: tuple[Reader, ...], raw: Any) -> tuple[Any, ...]:
+    return tuple(read(one) for read, one in zip(readers, _exactly(list, raw), strict=True))
+
+
+def _dataclass(kind: Any, raw: Any) -> Any:
+    readers = _readers(kind)
+    return kind(**{name: readers[name](one) for name, one in raw.items() if name in readers})
+
+
+def _named_tuple(kind: Any, raw: Any) -> Any:
+    pairs = zip(_readers(kind).values(), _exactly(list, raw), strict=False)
+    return kind(*(read(one) for read, one in pairs))
+
+
+def _float(raw: Any) -> Any:
+    return float(raw) if type(raw) is int else _exactly(float, raw)
+
+
+def _exactly(kind: type, raw: Any) -> Any:
     if type(raw) is not kind:
         raise ValueError(f"no {kind.__name__}")
     return raw
+
+
+def _as_it_is(raw: Any) -> Any:
+    return raw
+
+
+_SIMPLE: Mapping[Any, Reader] = {
+    Any: _as_it_is,
+    datetime: datetime.fromisoformat,
+    float: _float,
+}
 
 
 @cache
@@ -110,5 +135,6 @@ def _names(kind: Any) -> tuple[str, ...]:
 
 
 @cache
-def _hints(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
+def _readers(kind: Any) -> dict[str, Reader]:
+    """Return what reads each field of a record; asked for late, as it may hold its like."""
+    return {name: _reader(one) for name, one in get_type_hints(kind).items()}

@@ -316,7 +316,8 @@ class SharedStore:
         """
         self.refresh()
         with self._database.reading() as connection:
-            return profiles.read(connection, dict(sorted(self.view.living(self._lives))))
+            living = {number: one.worker for number, one in self.view.living(self._lives)}
+            return profiles.read(connection, dict(sorted(living.items())))
 
     def _registered(self, connection: sqlite3.Connection, status: WorkerStatus) -> _Standing:
         """Return what the open file knows of this worker; that it is there, at the least."""

@@ -55,12 +55,12 @@ class View(NamedTuple):
         known = [(number, decoded(WorkerStatus, text).worker) for number, text, _ in self.rows]
         return [number for number, worker in known if worker.is_called(name)]
 
-    def living(self, lives: Callable[[Worker], bool | None]) -> list[tuple[int, Worker]]:
-        """Return the id and the process of each worker that lives."""
+    def living(self, lives: Callable[[Worker], bool | None]) -> list[tuple[int, WorkerStatus]]:
+        """Return the id and the status of each worker that lives."""
         known = [
             (number, decoded(WorkerStatus, text)) for number, text, end in self.rows if not end
         ]
-        return [(number, one.worker) for number, one in known if is_alive(one, lives)]
+        return [(number, one) for number, one in known if is_alive(one, lives)]
 
 
 def read(database: Database) -> View:
