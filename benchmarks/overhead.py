@@ -65,6 +65,7 @@ class Case(NamedTuple):
 
 WSGI = ("hello_wsgi", "hello_flask", "hello_django")
 ASGI = ("hello_asgi", "hello_starlette", "hello_fastapi")
+LOGGED = [Case(app, "uvicorn with its access log") for app in ASGI]
 CASES = [
     *(Case(app, server) for server in ("gunicorn sync", "gunicorn gthread") for app in WSGI),
     *(Case(app, server) for server in ("uvicorn", "uvicorn[standard]") for app in ASGI),
@@ -72,9 +73,7 @@ CASES = [
 PAGES = [Case("page_flask", "gunicorn gthread"), Case("page_starlette", "uvicorn")]
 HEAVY = Case("heavy_flask", "gunicorn gthread")
 GROWN = Case("grown_flask", "gunicorn gthread")
-TRACEMALLOC = ("tracemalloc 1", "tracemalloc 25")
-STEADY_PEERS = ("ddtrace", "pyroscope", "dozer")
-"""Those that somebody might leave on."""
+PEERS = ("ddtrace", "pyroscope", "dozer", "memray", "tracemalloc 1", "tracemalloc 25")
 
 TRACED = [*PAGES, Case("hello_flask", "gunicorn gthread"), Case("hello_starlette", "uvicorn")]
 
@@ -123,7 +122,7 @@ def default(effort: Effort) -> str:
     samples. "All of it" has the snapshots in it, which fall into too few pairs for a median.
     """
     rows = []
-    for case in [*PAGES, HEAVY, *CASES]:
+    for case in [*PAGES, HEAVY, *CASES, *LOGGED]:
         costs = measured(case, ("bare", "counting", "thread", "unsampled", "leakmw"), effort)
         bare = Spread.of([seconds * 1e6 for seconds in costs["bare"]]).shown(0)
         ratios = (ratio(some, costs["bare"]) for name, some in costs.items() if name != "bare")
@@ -132,16 +131,12 @@ def default(effort: Effort) -> str:
     return table(("app, server", "bare, µs of CPU per request", *columns), rows)
 
 
-def peers(
-    effort: Effort,
-    case: Case = PAGES[0],
-    others: Sequence[str] = (*STEADY_PEERS, "memray", *TRACEMALLOC),
-) -> str:
+def peers(effort: Effort, case: Case = PAGES[0]) -> str:
     """Compare leakmw at its defaults with what others offer, on the same page, in one run.
 
     Dozer looks once in five seconds, whatever is served: that shows in "all of it" alone.
     """
-    names = ("leakmw", *others)
+    names = ("leakmw", *PEERS)
     costs = measured(case, ("bare", *names), effort)
     bare = costs["bare"]
     rows = [(name, ratio(costs[name], bare), whole(costs[name], bare)) for name in names]
@@ -155,7 +150,7 @@ def heavy(effort: Effort) -> str:
 
 def grown(effort: Effort) -> str:
     """Do the same in a process as large as those that somebody looks into."""
-    return peers(effort, GROWN, STEADY_PEERS)
+    return peers(effort, GROWN)
 
 
 def tracing(effort: Effort) -> str:
@@ -334,7 +329,7 @@ SECTIONS: Mapping[str, tuple[Callable[[Effort], str], Effort]] = {
     "default": (default, Effort(rounds=3, blocks=12, requests=304, settling=STEADY_SECONDS)),
     "peers": (peers, Effort(rounds=2, blocks=12, requests=200, settling=SETTLED_SECONDS)),
     "heavy": (heavy, Effort(rounds=2, blocks=12, requests=104, settling=SETTLED_SECONDS)),
-    "grown": (grown, Effort(rounds=3, blocks=40, requests=304, settling=STEADY_SECONDS)),
+    "grown": (grown, Effort(rounds=2, blocks=20, requests=304, settling=STEADY_SECONDS)),
     "counting": (counting, Effort(rounds=8, blocks=48, requests=304)),
     "in-process": (in_process, Effort(rounds=7, blocks=1, requests=0)),
     # one start of the servers decides as much as what is measured

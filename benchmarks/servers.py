@@ -39,15 +39,19 @@ WORKERS = 16
 """Of a fleet."""
 
 _GUNICORN = ("gunicorn", "--log-level", "warning", "--keep-alive", "600")
-_UVICORN = ("uvicorn", "--log-level", "warning", "--timeout-keep-alive", "600", "--no-access-log")
+_UVICORN = ("uvicorn", "--timeout-keep-alive", "600")
+_SILENT = ("--log-level", "warning", "--no-access-log")
+_PURE = ("--loop", "asyncio", "--http", "h11")
+_COMPILED = ("--loop", "uvloop", "--http", "httptools")
 
 COMMANDS = {
     "gunicorn sync": _GUNICORN,
     "gunicorn gthread": (*_GUNICORN, "--threads", "4"),
     # without a timeout, as it may be stopped for a while
     "gunicorn fleet": (*_GUNICORN, "--workers", str(WORKERS), "--timeout", "0"),
-    "uvicorn": (*_UVICORN, "--loop", "asyncio", "--http", "h11"),
-    "uvicorn[standard]": (*_UVICORN, "--loop", "uvloop", "--http", "httptools"),
+    "uvicorn": (*_UVICORN, *_SILENT, *_PURE),
+    "uvicorn[standard]": (*_UVICORN, *_SILENT, *_COMPILED),
+    "uvicorn with its access log": (*_UVICORN, *_PURE),  # as it is unless told otherwise
 }
 """Servers, with one worker but for the last of gunicorn, by what their users call them."""
 
@@ -121,8 +125,9 @@ def serving(
 def _running(
     command: Sequence[str], variant: str, settings: Mapping[str, object]
 ) -> Iterator[psutil.Popen]:
-    with on_core(CORES[-1]):  # which what it starts inherits
-        process = psutil.Popen(command, cwd=APPS, env=environment(variant, settings))
+    given = environment(variant, settings)
+    with on_core(CORES[-1]), tempfile.TemporaryFile() as log:  # which what it starts inherits
+        process = psutil.Popen(command, cwd=APPS, env=given, stdout=log)
     try:
         yield process
     finally:
