@@ -130,6 +130,31 @@ def test_four_workers_call_a_leak_in_a_quarter_of_the_time() -> None:
     assert verdicts([seen(*[40 * BLOCK] * 9)]) == [Verdict.LEAK]
 
 
+def exact(*growths: float) -> Seen:
+    """Return what a worker has seen whose figures are exact, and tell of no births."""
+    one = seen(*growths)
+    return one._replace(shares=[part._replace(survival=None) for part in one.shares])
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_a_leak_in_one_of_several_workers_is_called(workers: int) -> None:
+    """Though the others serve the same endpoint: a window later than in a worker alone."""
+
+    def said(windows: int) -> list[Verdict | None]:
+        others = [exact(*[0.0] * windows)] * (workers - 1)
+        return verdicts([*others, exact(*[40 * BLOCK] * windows)])
+
+    assert said(4) == [None]
+    assert said(6) == [Verdict.SUSPECT]
+    assert said(9) == [Verdict.LEAK]
+
+
+def test_a_level_that_stands_still_now_and_then_in_each_worker_is_no_leak() -> None:
+    """Each of them has stopped by then, whatever they do together."""
+    one = exact(*[40 * BLOCK, 0, 0, 40 * BLOCK] * 3)
+    assert all(verdicts([one] * workers) == [None] for workers in (1, 2, 3, 5))
+
+
 def test_a_cache_that_fills_in_each_worker_is_no_leak() -> None:
     """However many workers fill theirs: it stops at the same age in all of them."""
     one = seen(100 * BLOCK, 60 * BLOCK, 20 * BLOCK, 0, 0, 0, 0)
@@ -208,7 +233,7 @@ def test_what_is_told_is_what_is_heard(several: list[Seen]) -> None:
     """To the precision of single floats."""
     one = together(several)
     heard = unpacked(packed(one))
-    assert heard.during == one.during  # whole numbers
+    assert heard.during == one.during._replace(workers=1)  # whole numbers
     assert heard._replace(shares=[], during=one.during, totals={}) == one._replace(
         shares=[], totals={}
     )

@@ -79,6 +79,7 @@ class Windows(NamedTuple):
         in_flight: Most visits seen in flight at a snapshot.
         collections: Full garbage collections in each window; ``None`` while the collector is off.
         heaps: How the heaps have moved; ``None`` where nobody tells.
+        workers: Whose windows stand here one after the other.
     """
 
     visits: dict[str, list[float]]
@@ -86,6 +87,7 @@ class Windows(NamedTuple):
     in_flight: int
     collections: list[float] | None = None
     heaps: Heaps | None = None
+    workers: int = 1
 
     def every_visit(self) -> list[float]:
         """Return the visits of all endpoints in each window."""

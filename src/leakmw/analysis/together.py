@@ -112,6 +112,7 @@ def together(several: Sequence[Seen]) -> Seen:
         in_flight=max(one.during.in_flight for one in everyone),
         collections=_collections(order, everyone),
         heaps=_heaps(order, everyone),
+        workers=len(everyone),
     )
     return Seen(
         start=min(one.start for one in everyone),

@@ -150,7 +150,8 @@ def looked_at(share: Share, during: Windows) -> tuple[Share, Windows] | None:
 def _grown(share: Share, during: Windows) -> _Grown | None:
     if share.survival is not None:
         return _grown_by_survivors(share, share.survival, during)
-    sizes = SPANS if share.variance else (1,)
+    # where one worker of several leaks, each second window or so has no growth
+    sizes = SPANS if share.variance else sorted({1, during.workers})
     return next(filter(None, (_grown_in_spans(share, size, during) for size in sizes)), None)
 
 
@@ -216,7 +217,8 @@ def _grown_in_spans(share: Share, size: int, during: Windows) -> _Grown | None:
     if sum(growths) < LEAST_DEVIATIONS * math.sqrt(share.variance):
         return None
     surely = _steady(growths, base, share.margin, CONFIRM_CONFIDENCE)
-    left = wait_for_levels(growths, base, size) if surely else sum(base) / run
+    counted = size if share.variance else 1  # windows of workers that do not grow show nothing
+    left = wait_for_levels(growths, base, counted) if surely else sum(base) / run
     windows = f"{run} windows" if size == 1 else f"{run} spans of {size} windows"
     series = ", ".join(f"{g / x:,.0f}" for g, x in zip(growths[-8:], base[-8:], strict=True))
     seen = f"grew in each of the last {windows}: {series} {_unit(share, during)}"
