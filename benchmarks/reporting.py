@@ -23,9 +23,7 @@ from in_process import visits_of
 from servers import environment
 
 from leakmw.background import THREAD_NAME
-
-WARM_UP = 12
-"""Snapshots before the first measured one: as many are taken whatever they cost."""
+from leakmw.pace import AT_ONCE
 
 VISITS_BETWEEN = 250
 
@@ -43,11 +41,11 @@ def measure(snapshots: int) -> None:
     monitor.take_snapshot(60)
     (thread,) = (one for one in threading.enumerate() if one.name == THREAD_NAME)
     clock = time.pthread_getcpuclockid(thread.ident or 0)
-    for number in range(WARM_UP + snapshots):
+    for number in range(AT_ONCE + snapshots):  # so many first ones are like no later ones
         visit(VISITS_BETWEEN)
         before = time.clock_gettime(clock)
         monitor.take_snapshot(60)
-        if number >= WARM_UP:
+        if number >= AT_ONCE:
             print(1000 * (time.clock_gettime(clock) - before))
 
 

@@ -164,7 +164,8 @@ def judged(whole: Seen, looked_at: Callable[[], Seen]) -> tuple[list[Candidate],
 
     def left_of(share: Share) -> tuple[Share, Windows] | None:
         shares, during = left()
-        return (shares[key(share)], during) if key(share) in shares else None
+        part = shares.get(key(share))
+        return None if part is None else (part, during)
 
     said = [judge(share, whole.during, partial(left_of, share)) for share in whole.shares]
     handed_on = _handed_on(whole.shares, said)

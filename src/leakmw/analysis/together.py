@@ -108,7 +108,7 @@ def together(several: Sequence[Seen]) -> Seen:
     visits = _by_name(one.during.visits.items() for one in everyone)
     during = Windows(
         visits={name: order.laid(columns) for name, columns in visits.items()},
-        seconds=order.laid(list(enumerate(one.during.seconds for one in everyone))),
+        seconds=order.laid_of_all(one.during.seconds for one in everyone),
         in_flight=max(one.during.in_flight for one in everyone),
         collections=_collections(order, everyone),
         heaps=_heaps(order, everyone),
@@ -133,18 +133,22 @@ class _Order:
 
     def __init__(self, everyone: Sequence[Seen]) -> None:
         ages = [
-            (age, index, window)
-            for index, one in enumerate(everyone)
-            for window, age in enumerate(list(accumulate(_visits(one), initial=one.age))[1:-1])
+            (age, worker)
+            for worker, one in enumerate(everyone)
+            for age in list(accumulate(_visits(one), initial=one.age))[1:-1]
         ]
         self._length = len(ages)
         self._positions: list[list[int]] = [[] for _ in everyone]
-        for position, (_, index, _) in enumerate(sorted(ages)):
-            self._positions[index].append(position)
+        for position, (_, worker) in enumerate(sorted(ages)):
+            self._positions[worker].append(position)
 
     def laid(self, columns: Columns) -> list[float]:
         """Return the columns as one; the last entries of all of them add up to the last."""
         return [*self.settled(columns), sum(column[-1] for _, column in columns)]
+
+    def laid_of_all(self, columns: Iterable[Sequence[float]]) -> list[float]:
+        """Return the columns of all workers as one, where each has one."""
+        return self.laid(list(enumerate(columns)))
 
     def settled(self, columns: Columns) -> list[float]:
         """Return the columns as one, without the last window; nothing grew where there is none."""
@@ -172,7 +176,7 @@ def _collections(order: _Order, everyone: Sequence[Seen]) -> list[float] | None:
     """Return the collections in each window; ``None`` where one of the workers has none at all."""
     columns = [one.during.collections for one in everyone]
     told = [column for column in columns if column is not None]
-    return order.laid(list(enumerate(told))) if len(told) == len(columns) else None
+    return order.laid_of_all(told) if len(told) == len(columns) else None
 
 
 def _heaps(order: _Order, everyone: Sequence[Seen]) -> Heaps | None:
@@ -186,8 +190,8 @@ def _heaps(order: _Order, everyone: Sequence[Seen]) -> Heaps | None:
 
 def _heap(order: _Order, everyone: Sequence[Heap]) -> Heap:
     return Heap(
-        order.laid(list(enumerate(one.in_use for one in everyone))),
-        order.laid(list(enumerate(one.unseen for one in everyone))),
+        order.laid_of_all(one.in_use for one in everyone),
+        order.laid_of_all(one.unseen for one in everyone),
         exact=all(one.exact for one in everyone),
     )
 
