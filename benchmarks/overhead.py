@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 WARM_UP = 500
 """Requests before the first measured one: interpreters specialize, pools fill."""
 
-SETTLED_SECONDS = 3
-"""Of CPU until the interval between samples has found its place: a process begins with five times
-the budget, for about half of that."""
+SETTLED_SECONDS = 5
+"""Of CPU until the interval between samples has found its place: a process begins with four times
+the budget, for about two thirds of that."""
 
 STEADY_SECONDS = 9
 """Of CPU until a process has also paid for its first snapshots, which are taken whatever they

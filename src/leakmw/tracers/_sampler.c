@@ -65,8 +65,8 @@
 #define LEAST_INTERVAL 512.0
 #define MOST_INTERVAL (1024.0 * 1024 * 1024)
 #define FIRST_INTERVAL (128.0 * 1024)
-#define EARLY_NANOSECONDS 83000000u  /* of sampling, for which a process starts with a larger */
-#define EARLY_FACTOR 5               /* budget: else a short life would not show a small leak */
+#define EARLY_NANOSECONDS 133000000u /* of sampling, for which a process starts with a larger */
+#define EARLY_FACTOR 4               /* budget: else a short life would not show a small leak */
 #define SAMPLES_BETWEEN_LOOKS 256  /* at the CPU time that sampling has taken */
 #define TIMED 8u                   /* one in so many is timed: it takes as long as all else here */
 #define MOST_NANOSECONDS 5000u     /* believed of one sample: above, the thread was not running */
