@@ -29,16 +29,21 @@ class Client:
         address: Where the server listens.
 
         keep_alive: Whether the server lets a connection be used again.
+
+        connections: How many are open at once.
     """
 
-    def __init__(self, address: tuple[str, int], *, keep_alive: bool) -> None:
+    def __init__(
+        self, address: tuple[str, int], *, keep_alive: bool, connections: int = CONNECTIONS
+    ) -> None:
         self._address = address
-        self._open = list(connected(address)) if keep_alive else []
+        self._connections = connections
+        self._open = list(connected(address, connections)) if keep_alive else []
         self._size = answer_size(self._open[0]) if keep_alive else 0
 
     def send(self, requests: int) -> None:
         """Send so many requests, rounded up to all connections, and wait for the answers."""
-        for _ in range(-(-requests // CONNECTIONS)):
+        for _ in range(-(-requests // self._connections)):
             if self._open:
                 self._ask_again()
             else:
@@ -47,7 +52,7 @@ class Client:
     def waits(self, requests: int) -> list[float]:
         """Send so many requests, rounded up; return the seconds that each took to be answered."""
         waits = []
-        for _ in range(-(-requests // CONNECTIONS)):
+        for _ in range(-(-requests // self._connections)):
             sent = time.perf_counter()
             for connection in self._open:
                 connection.sendall(REQUEST)
@@ -68,7 +73,7 @@ class Client:
             _read(connection, self._size)
 
     def _ask_once(self) -> None:
-        connections = list(connected(self._address))
+        connections = list(connected(self._address, self._connections))
         for connection in connections:
             connection.sendall(REQUEST)
         for connection in connections:
@@ -166,7 +171,7 @@ class Load:
         return True
 
 
-def connected(address: tuple[str, int], count: int = CONNECTIONS) -> Iterator[socket.socket]:
+def connected(address: tuple[str, int], count: int) -> Iterator[socket.socket]:
     """Yield new connections."""
     for _ in range(count):
         connection = socket.create_connection(address)
