@@ -13,9 +13,8 @@ import statistics
 import time
 from typing import TYPE_CHECKING, Any
 
-from in_process import is_asgi
-
 from leakmw.asgi import LeakMiddleware as AsgiMiddleware
+from leakmw.faces import speaks_asgi
 from leakmw.tracers import _sampler
 from leakmw.visits.current import CURRENT, OURS
 from leakmw.wsgi import LeakMiddleware as WsgiMiddleware
@@ -127,4 +126,4 @@ def _asgi(bare: Any) -> Any:
 
 
 _bare = importlib.import_module(os.environ["BENCHMARK_APP"]).app
-app = _asgi(_bare) if is_asgi(_bare) else _wsgi(_bare)
+app = _asgi(_bare) if speaks_asgi(_bare) else _wsgi(_bare)
