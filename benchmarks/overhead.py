@@ -225,7 +225,7 @@ def settled_interval(case: Case) -> int:
     """Return the mean bytes between two samples that the default settings come to."""
     with serving(case.server, case.app, "leakmw", {"token": TOKEN}) as server:
         client = Client(server.address, keep_alive=case.server != "gunicorn sync")
-        settle(server, client, SETTLED_SECONDS)
+        settle(server, client, STEADY_SECONDS)
         client.close()
         server.asked("snapshots", "POST")
         return int(server.asked("report")["engine"]["sample_bytes"])
